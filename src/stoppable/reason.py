@@ -1,0 +1,116 @@
+"""Why a stop was asked for: a small frozen fact that never changes once it is decided.
+
+A reason crosses processes through a fixed area of shared memory, so it is encoded here without
+pickle: readers may be processes that we do not know.
+"""
+
+import os
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+
+class StopKind(Enum):
+    """What set a token. `str(kind)` is its value."""
+
+    STOP = "stop"
+    DEADLINE = "deadline"
+    GROUP = "group"
+    RACE = "race"
+    SHUTDOWN = "shutdown"
+    INTERRUPT = "interrupt"
+    ORPHAN = "orphan"
+    WATCHDOG = "watchdog"
+    MEMORY = "memory"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+_KINDS = tuple(StopKind)
+_HEAD = struct.Struct("<BxxxIdHHHH")  # kind, pid, at, lengths of message, host, user, task
+
+
+@dataclass(frozen=True, slots=True)
+class StopSource:
+    """Who asked: process id, host name, user name, and the task it ran (None outside a task)."""
+
+    pid: int
+    host: str
+    user: str
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopReason:
+    """Why and when a stop was asked for.
+
+    Attributes:
+        kind: what set the token.
+        message: the text given by whoever stopped it, or None.
+        source: who asked.
+        at: when, in seconds of `time.monotonic()` (comparable between the processes of a machine).
+    """
+
+    kind: StopKind
+    message: str | None
+    source: StopSource
+    at: float
+
+    def __str__(self) -> str:
+        said = f": {self.message}" if self.message else ""
+        return f"{self.kind}{said}"
+
+    def encode(self, size_bytes: int) -> bytes:
+        """Return it as at most *size_bytes* bytes; texts too long are cut, at a character's edge."""
+        room = size_bytes - _HEAD.size
+        texts = [self.message, self.source.host, self.source.user, self.source.task]
+        # The message is what people wrote, so it is cut last: the others take at most 64 bytes each.
+        raw = [_cut(text, 64) for text in texts]
+        used = sum(len(part) for part in raw[1:])
+        raw[0] = _cut(self.message, room - used)
+        lengths = [0 if text is None else len(part) + 1 for text, part in zip(texts, raw, strict=True)]
+        head = _HEAD.pack(_KINDS.index(self.kind), self.source.pid, self.at, *lengths)
+        return head + b"".join(raw)
+
+    @classmethod
+    def decode(cls, data: "bytes | memoryview") -> "StopReason":
+        """Return the reason that `encode` wrote at the start of *data*."""
+        kind, pid, at, *lengths = _HEAD.unpack_from(data)
+        texts: list[str | None] = []
+        pos = _HEAD.size
+        for length in lengths:
+            if not length:
+                texts.append(None)
+                continue
+            texts.append(bytes(data[pos : pos + length - 1]).decode("utf-8", "replace"))
+            pos += length - 1
+        message, host, user, task = texts
+        return cls(_KINDS[kind], message, StopSource(pid, host or "", user or "", task), at)
+
+
+def _cut(text: str | None, size_bytes: int) -> bytes:
+    if text is None:
+        return b""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= size_bytes:
+        return raw
+    return raw[: max(0, size_bytes - 3)].decode("utf-8", "ignore").encode() + "…".encode()
+
+
+def here(task: str | None = None) -> StopSource:
+    """Return this process as a source; *task* names the task it runs, if any."""
+    try:
+        user = os.environ.get("USER") or str(os.getuid())
+    except AttributeError:  # Windows has no user ids
+        user = os.environ.get("USERNAME", "")
+    return StopSource(os.getpid(), socket.gethostname(), user, task)
+
+
+def new_reason(
+    kind: StopKind = StopKind.STOP, message: str | None = None, *, at: float | None = None, task: str | None = None
+) -> StopReason:
+    """Return a reason from this process, *at* seconds of the monotonic clock (now, if not given)."""
+    return StopReason(kind, message, here(task), time.monotonic() if at is None else at)
