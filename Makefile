@@ -1,0 +1,68 @@
+# make demo | test | check | test-all | cpython-suite | clean
+#
+# Each target makes the virtual environment that it needs: .venv with the default Python, or
+# .venv-3.12 with `make test PYTHON=python3.12`.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+ALL_PYTHONS := 3.11 3.12 3.13
+
+ifeq ($(origin PYTHON),file)
+VENV := .venv
+FIND := tools/find_python.sh $(PYTHON) python3.13 python3.12 python3.11
+else
+# A second environment for each version asked for by name. `-none` when it does not run: the rule below says so.
+VENV := .venv-$(shell p=$$(tools/find_python.sh $(PYTHON) 2>/dev/null) && $$p -c 'import sys; print("%d.%d" % sys.version_info[:2])' || echo none)
+FIND := tools/find_python.sh $(PYTHON)
+endif
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input install --quiet
+CODE := $(wildcard src tests tools examples bench)
+
+.PHONY: help demo test check test-all cpython-suite clean
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+# A link to a Python that is gone does not count as there: the environment is made anew.
+$(VENV)/bin/python:
+	python=$$($(FIND)) && "$$python" -m venv --clear $(VENV)
+
+# Installed again whenever pyproject.toml changes.
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(PIP) -e '.[test]'
+	touch $@ $(VENV)/.base
+
+$(VENV)/.check: pyproject.toml | $(VENV)/bin/python
+	$(PIP) -e '.[test,check]'
+	touch $@ $(VENV)/.base $(VENV)/.test
+
+demo: $(VENV)/.base
+	$(PY) examples/demo.py
+
+test: $(VENV)/.test
+	$(PY) -m pytest $(ARGS)
+
+# Every check runs, so that one look shows all that is wrong.
+check: $(VENV)/.check
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check.sh
+
+test-all:
+	tools/test_all.sh $(ALL_PYTHONS)
+
+# The suite of CPython's own pool, run against ours; it is there in Pythons that were installed with their tests.
+cpython-suite:
+	@python=$$(tools/find_python.sh python3.13) && $(MAKE) --no-print-directory cpython-suite-run PYTHON="$$python"
+
+.PHONY: cpython-suite-run
+cpython-suite-run: $(VENV)/.base
+	$(PY) tools/cpython_suite.py $(ARGS)
+
+clean:
+	rm -rf .venv .venv-* build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

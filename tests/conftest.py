@@ -1,0 +1,47 @@
+"""What every test gets: a temp folder of its own, and a look at what it left behind when it is over."""
+
+import multiprocessing.util
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import leaks
+import pytest
+from hypothesis import settings
+
+# No deadline: the machines that run this are shared, and a slow example is no wrong one.
+settings.register_profile("house", deadline=None, print_blob=True)
+settings.load_profile("house")
+
+_ROOT = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ[leaks.MARK] = secrets.token_hex(8)
+    # pytest's own temp folders stay where they are; all others of this run go where they can be counted.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    root = Path(tempfile.mkdtemp(prefix="stoppable-tests-"))
+    config.stash[_ROOT] = root
+    for name, folder in (("TMPDIR", root / "tmp"), ("XDG_RUNTIME_DIR", root / "run")):
+        folder.mkdir(mode=0o700)
+        os.environ[name] = str(folder)
+    tempfile.tempdir = None  # it was remembered by the calls above
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    # Not at once: multiprocessing removes a folder of its own in there at exit, with priority -100.
+    multiprocessing.util.Finalize(None, shutil.rmtree, (config.stash[_ROOT], True), exitpriority=-200)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves a process, a thread, a file descriptor, shared memory or a file."""
+    folders = (request.config.stash[_ROOT],)
+    before = leaks.snapshot(folders)
+    yield
+    found = leaks.leftovers(before, folders)
+    if found:
+        pytest.fail("the test left behind:\n  " + "\n  ".join(found), pytrace=False)
