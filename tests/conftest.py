@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import leaks
 import pytest
 from hypothesis import settings
+
+import leaks
 
 # No deadline: the machines that run this are shared, and a slow example is no wrong one.
 settings.register_profile("house", deadline=None, print_blob=True)

@@ -27,7 +27,7 @@ MARK = "STOPPABLE_TEST_RUN"
 SETTLE_S = 3.0
 
 # What Python and we put into /dev/shm; other programs may use it while the tests run.
-_SHM = Path("/dev/shm")  # noqa: S108
+_SHM = Path("/dev/shm")
 _SHM_PREFIXES = ("psm_", "pym-", "sem.mp-", "stoppable", "sem.stoppable")
 _LINUX = sys.platform == "linux"
 
@@ -141,9 +141,8 @@ def _compare(before: Snapshot, folders: tuple[Path, ...]) -> list[str]:
     for pid, stat in our_processes():
         if (pid, stat.start) not in before.processes:
             found.append(f"process {pid} ({_command(pid) or stat.name}), state {stat.state}, parent {stat.ppid}")
-    for thread in threading.enumerate():
-        if thread not in before.threads:
-            found.append(f"thread {thread.name!r}{' (daemon)' if thread.daemon else ''}")
+    new = (thread for thread in threading.enumerate() if thread not in before.threads)
+    found += [f"thread {thread.name!r}{' (daemon)' if thread.daemon else ''}" for thread in new]
     known = _known_fds()
     found += [f"file descriptor {fd} -> {to}" for fd, to in _fds() if (fd, to) not in before.fds and fd not in known]
     found += [f"file {path}" for path in _files(folders) if path not in before.files and not _is_anothers(path)]

@@ -10,8 +10,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-import leaks
 import pytest
+
+import leaks
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
