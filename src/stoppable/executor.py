@@ -1,0 +1,395 @@
+"""`ProcessPoolExecutor`: the standard one's interface, over the reactor.
+
+It pickles the call in the caller's thread and posts it; everything else happens in the reactor's.
+It must never hold a lock while user code runs.
+"""
+
+import concurrent.futures
+import itertools
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.context import BaseContext
+from types import TracebackType
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from stoppable import wire
+from stoppable.core import events as ev
+from stoppable.core.ladder import StopPolicy
+from stoppable.core.machine import Machine
+from stoppable.died import PoolBroken
+from stoppable.flags.collect import collect
+from stoppable.flags.token import StopToken
+from stoppable.future import Future
+from stoppable.mapping import map_calls
+from stoppable.options import SubmitOptions, seconds
+from stoppable.reason import StopKind, StopReason, new_reason
+from stoppable.rung import Rung
+from stoppable.shell.launch import launcher
+from stoppable.shell.reactor import Reactor
+from stoppable.shell.task import Task, log
+from stoppable.worker import intask
+from stoppable.worker import setup as setups
+from stoppable.worker.loop import DEFAULT, Options
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_SECOND_PRESS_S = 0.5
+_pools = itertools.count(1)
+
+
+class ProcessPoolExecutor(concurrent.futures.Executor):
+    """A pool of processes whose running tasks can be stopped.
+
+    Change one import, and `Future.cancel()` stops running tasks. Workers start when they are needed.
+
+    Args:
+        max_workers: most tasks that run at once; None: the CPUs that this process may use.
+        mp_context: take the workers from this multiprocessing context; None: from a warden of our own,
+            which is safe in programs with threads, fast, and leaves nothing behind.
+        initializer: called in each worker before its first task, with *initargs*.
+        max_tasks_per_child: a worker is replaced after so many tasks; None: never.
+        policy: how stops climb.
+        timeout: seconds that a task may run, for all tasks that are not given their own.
+        name: of the pool, shown in logs and in the process table.
+
+    Raises:
+        ValueError: a number is out of its range.
+        TypeError: a value is of the wrong type.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: BaseContext | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        policy: StopPolicy = StopPolicy(),  # noqa: B008  # frozen
+        timeout: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._max_workers = _workers(max_workers)
+        self._max_tasks = _max_tasks(max_tasks_per_child, mp_context)
+        if not isinstance(policy, StopPolicy):
+            raise TypeError(f"policy must be a StopPolicy, was {policy!r}")
+        self._policy = policy
+        self._timeout = seconds("timeout", timeout)
+        self._context = mp_context
+        self._initializer, self._initargs = initializer, tuple(initargs)
+        self._name = name or f"stoppable-{next(_pools)}"
+        self._options = SubmitOptions()
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._reactor: Reactor | None = None
+        self._closed = False
+        self._pid = os.getpid()
+        self._by_value = not wire.main_is_importable()
+        self._outer: Any = None  # the registration with the token of the task that we are in, if any
+
+    # --- running calls -------------------------------------------------------------------------
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:  # type: ignore[override]
+        """Have `fn(*args, **kwargs)` called in a worker; return its future.
+
+        Does not wait. What does not pickle fails the future, not this call.
+
+        Raises:
+            RuntimeError: the pool is shut down, or belongs to the process that this one was forked from.
+            BrokenProcessPool: the pool cannot start workers any more.
+        """
+        return self._submit(self._options, fn, args, kwargs)
+
+    def options(
+        self,
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        policy: StopPolicy | None = None,
+        token: StopToken | None = None,
+        name: str | None = None,
+        on_stopped: Callable[[Future[Any]], object] | None = None,
+    ) -> "Bound":
+        """Return something with `submit` and `map` that run calls in this pool with these options.
+
+        Args and Raises: as for `SubmitOptions`.
+        """
+        return Bound(self, SubmitOptions(timeout, deadline, policy, token, name, on_stopped))
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Return an iterator of `fn`'s results, in order, as `map(fn, *iterables)`.
+
+        Args:
+            timeout: seconds from now after which the iterator raises TimeoutError; what is left is stopped.
+            chunksize: calls that travel as one task.
+            buffersize: pull at most so many calls ahead of the results taken; None: all at once.
+
+        Closing the iterator, or leaving it by an exception, stops the tasks that are left.
+        """
+        return map_calls(self.submit, fn, iterables, timeout, chunksize, buffersize)
+
+    def _submit(
+        self, options: SubmitOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[Any]:
+        reactor = self._start()
+        future: Future[Any] = Future()
+        number = next(self._ids)
+        name = options.name or _describe(fn, args, kwargs)
+        tokens = () if options.token is None else (options.token,)
+        timeout = self._timeout if options.timeout is None else options.timeout
+        try:
+            with collect() as kept:
+                call = wire.dumps((fn, args, kwargs), by_value=self._by_value)
+            looked = bool(tokens) and options.token in kept
+            extra = Options(name, timeout, options.deadline, tokens, looked)
+            told = b"" if extra[1:] == DEFAULT[1:] and options.name is None else wire.dumps(tuple(extra))
+        except Exception as error:
+            error.add_note(f"(raised while {name} was pickled for a worker)")
+            future.set_running_or_notify_cancel()
+            future.set_exception(error)
+            return future
+        task = Task(number, name, call, told, future)
+        task.keep = kept or None
+        task.on_stopped = options.on_stopped
+        future._bind(task, reactor)
+        policy = options.policy or self._policy
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            reactor.post(ev.Submit(ev.TaskId(number), policy, timeout, options.deadline), task)
+        if options.token is not None:
+            _follow(options.token, future)
+        return future
+
+    # --- start ---------------------------------------------------------------------------------
+
+    def _start(self) -> Reactor:
+        """Return the reactor, started at the first call."""
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"this pool belongs to process {self._pid}, of which this one is a fork; make a pool of your own here"
+            )
+        if setups.importing_main:
+            raise RuntimeError(
+                "a pool was used while a worker imports the main script. Put the code that starts the work under "
+                "`if __name__ == '__main__':`, so that importing the script starts nothing."
+            )
+        reactor = self._reactor
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if reactor is not None:
+            if reactor.hands.dead:
+                raise PoolBroken(f"the pool can start no workers: {reactor.hands.why_broken()}")
+            return reactor
+        with self._lock:
+            if self._reactor is None:
+                self._reactor = self._make_reactor()
+        self._follow_outer()
+        return self._reactor
+
+    def _make_reactor(self) -> Reactor:
+        setup = setups.describe(self._name, self._initializer, self._initargs)
+        machine = Machine(self._max_workers, max_tasks_per_child=self._max_tasks)
+        starter = launcher(setup, self._context)
+        reactor = Reactor(machine, starter, self._name)
+        reactor.start()
+        # The reactor must not hold the pool, or a forgotten pool would never end.
+        weakref.finalize(self, _forgotten, reactor).atexit = False
+        return reactor
+
+    def _follow_outer(self) -> None:
+        """Inside another pool's task: have the outer task's stop stop this pool."""
+        if intask.current() is None or self._outer is not None:
+            return
+        pool = weakref.ref(self)
+
+        def stop() -> None:
+            inner = pool()
+            if inner is not None:
+                inner.stop("the task that made this pool was stopped")
+
+        self._outer = intask.current_token().on_stop(stop)
+
+    # --- facts ---------------------------------------------------------------------------------
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers that are alive now, with the spare one, in order of age."""
+        reactor = self._reactor
+        if reactor is None:
+            return []
+        return [pid for pid in list(reactor.launcher.living.values()) if pid]
+
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+        return self._name
+
+    # --- the end -------------------------------------------------------------------------------
+
+    def stop(self, reason: "str | StopReason | None" = None, *, at: Rung | str = Rung.ASK) -> None:
+        """Stop everything: waiting tasks first, so that none of them starts, then all running ones at once.
+
+        Does not wait; the pool can be used further. `shutdown()`, or leaving `with`, waits.
+
+        Raises:
+            ValueError: *at* names no rung.
+        """
+        rung = Rung.parse(at)
+        reactor = self._reactor
+        if reactor is None or os.getpid() != self._pid:
+            return
+        given = reason if isinstance(reason, StopReason) else new_reason(StopKind.SHUTDOWN, reason)
+
+        def stop_all() -> None:
+            for task in list(reactor.hands.tasks.values()):
+                if task.reason is None:
+                    task.reason = given
+            reactor.feed(ev.StopAll(rung, given.kind))
+
+        reactor.call(stop_all)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks; end the workers when those given have ended.
+
+        Args:
+            wait: return only when all that is over.
+            cancel_futures: those that have not started never will.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            self._closed = True
+            reactor = self._reactor
+            if reactor is not None:
+                reactor.post(ev.Shutdown(cancel_futures))
+        if reactor is None:
+            return
+        if wait:
+            reactor.join()
+        if self._outer is not None and not reactor.mine:
+            self._outer.cancel()
+
+    def terminate_workers(self) -> None:
+        """Shut down at once: waiting tasks never start, running ones are terminated. Does not wait."""
+        self._force(Rung.TERMINATE)
+
+    def kill_workers(self) -> None:
+        """Shut down at once: waiting tasks never start, running ones are killed. Does not wait."""
+        self._force(Rung.KILL)
+
+    def _force(self, rung: Rung) -> None:
+        self.shutdown(wait=False, cancel_futures=True)
+        self.stop(f"{rung}_workers() was called", at=rung)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        """Wait for all tasks; if left by an exception, stop them first. A second Ctrl-C kills them."""
+        if kind is None:
+            self._wait_killing_on_ctrl_c(pressed_at=-_SECOND_PRESS_S)
+            return False
+        interrupted = issubclass(kind, KeyboardInterrupt)
+        reactor = self._reactor
+        if interrupted and reactor is not None and reactor.hands.tasks:
+            print(f"{self._name}: stopping {len(reactor.hands.tasks)} tasks; Ctrl-C again kills them", file=sys.stderr)
+        self.stop(new_reason(StopKind.INTERRUPT, "Ctrl-C") if interrupted else f"left by {kind.__name__}")
+        self._wait_killing_on_ctrl_c(pressed_at=time.monotonic() if interrupted else -_SECOND_PRESS_S)
+        return False
+
+    def _wait_killing_on_ctrl_c(self, pressed_at: float) -> None:
+        """Shut down and wait; of the Ctrl-Cs meanwhile, the first stops, one 0.5 s after another kills.
+
+        A terminal that repeats the key, or two processes that pass the signal on, send several at once.
+        """
+        raised: KeyboardInterrupt | None = None
+        stopping = pressed_at >= 0
+        while True:
+            try:
+                self.shutdown(wait=True)
+            except KeyboardInterrupt as press:
+                now = time.monotonic()
+                if stopping and now - pressed_at < _SECOND_PRESS_S:
+                    continue
+                raised = raised or press
+                self.stop(new_reason(StopKind.INTERRUPT, "Ctrl-C"), at=Rung.KILL if stopping else Rung.ASK)
+                stopping, pressed_at = True, now
+            else:
+                break
+        if raised is not None and sys.exception() is None:
+            raise raised
+
+
+class Bound:
+    """A pool with options for the calls that go through it; made by `ProcessPoolExecutor.options`."""
+
+    def __init__(self, pool: ProcessPoolExecutor, options: SubmitOptions) -> None:
+        self._pool, self._with = pool, options
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do as `ProcessPoolExecutor.submit`, with the options."""
+        return self._pool._submit(self._with, fn, args, kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Do as `ProcessPoolExecutor.map`, with the options; *timeout* is the iterator's, not a task's."""
+        return map_calls(self.submit, fn, iterables, timeout, chunksize, buffersize)
+
+
+def _forgotten(reactor: Reactor) -> None:
+    """Let a pool that nobody holds any more end when its tasks have."""
+    if os.getpid() == reactor.pid:
+        reactor.post(ev.Shutdown())
+
+
+def _follow(token: StopToken, future: Future[Any]) -> None:
+    """Have the token's stop start the ladder of the task."""
+    registration = token.on_stop(lambda: future.stop(token.reason))
+    future.add_done_callback(lambda _: registration.cancel())
+
+
+def _workers(given: int | None) -> int:
+    if given is None:
+        return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError(f"max_workers must be an integer or None, was {given!r}")
+    if given < 1:
+        raise ValueError("max_workers must be greater than 0")
+    return given
+
+
+def _max_tasks(given: int | None, context: BaseContext | None) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError("max_tasks_per_child must be an integer")
+    if given < 1:
+        raise ValueError("max_tasks_per_child must be >= 1")
+    del context
+    return given
+
+
+def _describe(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Return the call as short text."""
+    return getattr(fn, "__qualname__", None) or type(fn).__name__
+
+
+__all__ = ["Bound", "ProcessPoolExecutor", "log"]

@@ -1,0 +1,270 @@
+"""The future of a task in our pool: a standard one whose running task can be stopped.
+
+The standard class keeps its state under `_condition`; an executor is expected to move it, so the
+few private names used here are those that `concurrent.futures` itself uses across its modules.
+
+Invariants:
+1. `done()` only after the work has really ended. 2. An outcome never changes. 3. Nothing here waits
+but what says so. 4. A future with no pool behind it is the standard one.
+"""
+
+import concurrent.futures
+import math
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from stoppable.core import events as ev
+from stoppable.core.ladder import StopPolicy
+from stoppable.errors import TaskStopped
+from stoppable.reason import StopKind, StopReason, new_reason
+from stoppable.rung import Rung
+from stoppable.shell.task import Report, Task, log
+from stoppable.worker import page as pages
+
+if TYPE_CHECKING:
+    from stoppable.shell.reactor import Reactor
+
+T = TypeVar("T")
+_STACK_WAIT_S = 2.0
+
+
+class Future(concurrent.futures.Future[T], Generic[T]):
+    """What a task will give, and the handle to stop it.
+
+    It is made by `submit`; made by hand it is a standard future, which no pool stands behind.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._task: Task | None = None
+        self._reactor: Reactor | None = None
+        self._stop_error: TaskStopped | None = None  # why `cancelled()` is True, if it is for a stop of ours
+
+    # --- stopping ----------------------------------------------------------------------------
+
+    def cancel(self) -> bool:
+        """Stop the task: one that waits never starts; one that runs is taken up the ladder.
+
+        Does not wait: `cancelled()` becomes True when the stop has ended the task. A second call
+        changes nothing. A running task that finishes first keeps its result.
+
+        Returns:
+            False only if the task has ended already (or runs, in a future with no pool behind it).
+        """
+        if self._reactor is None:
+            return super().cancel()
+        return self.stop() or self.cancelled()
+
+    def stop(
+        self, reason: "str | StopReason | None" = None, *, at: Rung | str = Rung.ASK, policy: StopPolicy | None = None
+    ) -> bool:
+        """Stop the task: one that waits never starts; one that runs is taken up the ladder.
+
+        Does not wait. A later stop can only hasten an earlier one.
+
+        Args:
+            reason: text, or a whole reason, shown to the task and in the error.
+            at: the first rung.
+            policy: the graces, instead of the task's own.
+
+        Returns:
+            False if the task has ended already; nothing is done then.
+
+        Raises:
+            ValueError: *at* names no rung.
+        """
+        rung = Rung.parse(at)
+        reactor, task = self._reactor, self._task
+        if reactor is None or task is None:
+            return super().cancel()
+        given = reason if isinstance(reason, StopReason) else None
+        if given is None:
+            given = new_reason(StopKind.STOP, None if reason is None else str(reason))
+        with self._condition:
+            if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED):
+                return False
+            if task.reason is None:
+                task.reason = given
+            if pending := self._state == PENDING:
+                self._set_cancelled(self._never_started(task, given))
+        reactor.post(ev.Stop(ev.TaskId(task.id), rung, policy, given.kind))
+        if pending:
+            self._invoke_callbacks()  # type: ignore[attr-defined]
+            self._call_on_stopped()
+        return True
+
+    def kill(self, reason: "str | StopReason | None" = None) -> bool:
+        """Kill the task's process with all its descendants: `stop(at="kill")`."""
+        return self.stop(reason, at=Rung.KILL)
+
+    def stop_and_wait(self, timeout: float | None = None, reason: "str | StopReason | None" = None) -> bool:
+        """Stop the task and wait until it has ended, at most *timeout* seconds.
+
+        Returns:
+            Whether it has ended.
+
+        Raises:
+            RuntimeError: called from a future's callback, where waiting would wait for itself.
+        """
+        self.stop(reason)
+        if self._reactor is not None and self._reactor.mine and not self.done():
+            raise RuntimeError("stop_and_wait() would wait for itself in a callback; use stop()")
+        concurrent.futures.wait([self], timeout)
+        return self.done()
+
+    # --- what is known of it -----------------------------------------------------------------
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether anybody asked for the task's stop; it may have finished all the same."""
+        return self._task is not None and self._task.reason is not None
+
+    def stopped(self) -> bool:
+        """Return whether a stop is what ended the task (a timeout is one)."""
+        with self._condition:
+            if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
+                return True
+            return self._state == FINISHED and isinstance(self._exception, TaskStopped)  # type: ignore[attr-defined]
+
+    def partial(self, default: Any = None) -> Any:
+        """Return what the task gave to `publish()` last, or *default*; also while it runs, and after a kill."""
+        return default if self._task is None else self._task.read_partial(default)
+
+    @property
+    def progress(self) -> tuple[float, float | None] | None:
+        """What the task said with `progress()` last: (done, total or None), or None if it said nothing."""
+        task, reactor = self._task, self._reactor
+        if task is None or reactor is None:
+            return None
+        channel = reactor.hands.channels.get(task.worker or 0)
+        if self.running() and channel is not None:
+            try:
+                f64, current = channel.page.f64, channel.page.u64[pages.CURRENT_TASK]
+                done, total = f64[pages.DONE], f64[pages.TOTAL]
+            except ValueError:
+                return task.progress  # the worker is gone meanwhile
+            if current == task.id and not math.isnan(done):
+                return done, None if math.isnan(total) else total
+        return task.progress
+
+    @property
+    def report(self) -> Report:
+        """What was done to stop the task so far: reason, rungs with their times, stack."""
+        return Report(None, (), None) if self._task is None else self._task.report()
+
+    def stack(self) -> str | None:
+        """Return where the task's threads are now, as text, also while C code holds its GIL.
+
+        Returns:
+            None if it does not run now, or its process does not answer within 50 ms.
+        """
+        reactor, task = self._reactor, self._task
+        if reactor is None or task is None or not self.running():
+            return None
+        if reactor.mine:
+            return reactor.hands.stack_of(task.id)
+        found: list[str | None] = []
+        ready = threading.Event()
+
+        def look() -> None:
+            found.append(reactor.hands.stack_of(task.id))
+            ready.set()
+
+        reactor.call(look)
+        ready.wait(_STACK_WAIT_S)
+        return found[0] if found else None
+
+    # --- the standard class, with our error in place of a bare CancelledError --------------------
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the task's value, or raise what ended it; wait at most *timeout* seconds.
+
+        Raises:
+            TaskStopped: it was stopped (a CancelledError).
+            TaskTimeout: its own timeout or deadline passed.
+            WorkerDied: its worker died.
+            TimeoutError: *timeout* ran out; that stops nothing.
+            BaseException: whatever the task raised; the worker's traceback is its cause.
+        """
+        try:
+            return super().result(timeout)
+        except CancelledError as error:
+            stop_error = self._stop_error
+            if stop_error is None or isinstance(error, TaskStopped):
+                raise
+        try:
+            raise stop_error
+        finally:
+            self = stop_error = None  # type: ignore[assignment]  # no cycle through this frame
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the task raised, or None; raise TaskStopped if it was stopped."""
+        try:
+            return super().exception(timeout)
+        except CancelledError:
+            if self._stop_error is None:
+                raise
+        raise self._stop_error
+
+    # --- told by the reactor -------------------------------------------------------------------
+
+    def _bind(self, task: Task, reactor: "Reactor") -> None:
+        self._task, self._reactor = task, reactor
+
+    def _begin(self) -> bool:
+        with self._condition:
+            if self._state == PENDING:
+                self._state = RUNNING
+            return self._state == RUNNING
+
+    def _requeue(self) -> None:
+        with self._condition:
+            if self._state == RUNNING:
+                self._state = PENDING
+
+    def _publish(self, raw: Any) -> None:
+        """Take note of a new partial result (the task keeps it; a streaming future would hand it on)."""
+
+    def _finish_value(self, value: Any) -> None:
+        if not self.done():
+            self.set_result(value)
+
+    def _finish_error(self, error: BaseException) -> None:
+        if not self.done():
+            self.set_exception(error)
+            if isinstance(error, TaskStopped):
+                self._call_on_stopped()
+
+    def _finish_stopped(self, error: TaskStopped) -> None:
+        with self._condition:
+            if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED):
+                return
+            self._set_cancelled(error)
+        self._invoke_callbacks()  # type: ignore[attr-defined]
+        self._call_on_stopped()
+
+    def _set_cancelled(self, error: TaskStopped) -> None:
+        """End as cancelled. The caller holds the condition, and calls the callbacks after."""
+        self._stop_error = error
+        self._state = CANCELLED_AND_NOTIFIED
+        for waiter in self._waiters:  # type: ignore[attr-defined]
+            waiter.add_cancelled(self)
+        self._condition.notify_all()
+
+    def _never_started(self, task: Task, reason: StopReason) -> TaskStopped:
+        return TaskStopped(reason=reason, started=False, task=task.name)
+
+    def _call_on_stopped(self) -> None:
+        task = self._task
+        if task is None or task.on_stopped is None:
+            return
+        call: Callable[[Any], object] = task.on_stopped
+        task.on_stopped = None
+        try:
+            call(self)
+        except Exception:
+            log.exception("on_stopped of %s raised", task.name)
+

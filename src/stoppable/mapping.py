@@ -1,0 +1,90 @@
+"""`map` over a pool: chunks, a bounded buffer, results in order; closing it early stops what is left."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from stoppable.future import Future
+from stoppable.worker.loop import chunk
+
+Submit = Callable[..., Future[Any]]
+
+
+def map_calls(
+    submit: Submit,
+    function: Callable[..., Any],
+    iterables: tuple[Iterable[Any], ...],
+    timeout: float | None,
+    chunksize: int,
+    buffersize: int | None,
+) -> Iterator[Any]:
+    """Submit a call for each tuple of arguments now (or, with *buffersize*, that many), and return the results' iterator.
+
+    Raises:
+        ValueError: *chunksize* or *buffersize* is below 1.
+        TypeError: *buffersize* is no integer.
+    """
+    if chunksize < 1:
+        raise ValueError(f"chunksize must be >= 1, was {chunksize!r}")
+    if buffersize is not None:
+        if not isinstance(buffersize, int):
+            raise TypeError(f"buffersize must be an integer or None, was {buffersize!r}")
+        if buffersize < 1:
+            raise ValueError(f"buffersize must be >= 1 or None, was {buffersize!r}")
+    end = None if timeout is None else time.monotonic() + timeout
+    calls = zip(*iterables, strict=False)
+    futures = _submit_all(submit, function, calls, chunksize)
+    begun: deque[Future[Any]] = deque(islice(futures, _chunks(buffersize, chunksize)))
+    return _results(begun, futures, end, chunksize > 1)
+
+
+def _chunks(buffersize: int | None, chunksize: int) -> int | None:
+    return None if buffersize is None else max(1, buffersize // chunksize)
+
+
+def _submit_all(
+    submit: Submit, function: Callable[..., Any], calls: Iterator[tuple[Any, ...]], chunksize: int
+) -> Iterator[Future[Any]]:
+    if chunksize == 1:
+        for args in calls:
+            yield submit(function, *args)
+    else:
+        while items := list(islice(calls, chunksize)):
+            yield submit(chunk, function, items)
+
+
+def _results(
+    begun: deque[Future[Any]], futures: Iterator[Future[Any]], end: float | None, chunked: bool
+) -> Iterator[Any]:
+    try:
+        while begun:
+            # Taken off before it is waited for, so that no reference to a result outlives its use.
+            value = _result(begun, end)
+            begun.extend(islice(futures, 1))
+            if chunked:
+                value.reverse()
+                while value:
+                    yield value.pop()
+            else:
+                hold = [value]
+                del value
+                yield hold.pop()
+    finally:
+        for future in begun:
+            future.cancel()
+
+
+def _result(begun: deque[Future[Any]], end: float | None) -> Any:
+    future = begun[0]
+    try:
+        value = future.result(None if end is None else max(0.0, end - time.monotonic()))
+    except BaseException:
+        if future.done():
+            begun.popleft()
+        raise
+    finally:
+        del future
+    begun.popleft()
+    return value

@@ -1,0 +1,71 @@
+"""What can be said of a task besides its call: `pool.options(...)`, checked once."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stoppable.core.ladder import StopPolicy
+
+if TYPE_CHECKING:
+    from stoppable.flags.token import StopToken
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """Options of a task; None means the pool's own.
+
+    Attributes:
+        timeout: seconds from the start of the task's execution.
+        deadline: `time.monotonic()` seconds, the queue included.
+        policy: how a stop climbs.
+        token: a token whose stop stops the task too; the task's own token is its child.
+        name: shown in errors, logs and tables.
+        on_stopped: called with the future, in the parent, once a stop has ended the task.
+
+    Raises:
+        ValueError: a time is negative or NaN.
+        TypeError: a value is of the wrong type.
+    """
+
+    timeout: float | None = None
+    deadline: float | None = None
+    policy: StopPolicy | None = None
+    token: "StopToken | None" = None
+    name: str | None = None
+    on_stopped: Callable[[Any], object] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timeout", seconds("timeout", self.timeout))
+        if self.deadline is not None:
+            if isinstance(self.deadline, bool) or not isinstance(self.deadline, (int, float)):
+                raise TypeError(f"deadline must be time.monotonic() seconds, was {self.deadline!r}")
+            if math.isnan(self.deadline):
+                raise ValueError("deadline must be time.monotonic() seconds, was NaN")
+            if math.isinf(self.deadline) and self.deadline > 0:
+                object.__setattr__(self, "deadline", None)
+        if self.policy is not None and not isinstance(self.policy, StopPolicy):
+            raise TypeError(f"policy must be a StopPolicy, was {self.policy!r}")
+        if self.token is not None:
+            from stoppable.flags.token import StopToken
+
+            if not isinstance(self.token, StopToken):
+                raise TypeError(f"token must be a StopToken, was {self.token!r}")
+        if self.on_stopped is not None and not callable(self.on_stopped):
+            raise TypeError(f"on_stopped must be callable, was {self.on_stopped!r}")
+
+
+def seconds(name: str, value: float | None) -> float | None:
+    """Return *value* as seconds >= 0; None for None and for infinity.
+
+    Raises:
+        ValueError: it is negative or NaN.
+        TypeError: it is no number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds or None, was {value!r}")
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{name} must be seconds >= 0, was {value!r}")
+    return None if math.isinf(value) else float(value)

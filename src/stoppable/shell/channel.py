@@ -1,0 +1,203 @@
+"""The parent's end of one worker: its private socket, its page, and what was sent to it.
+
+Used by the reactor's thread only. Nothing here blocks: what cannot be written now waits in order.
+"""
+
+import os
+import socket
+import time
+from collections import deque
+
+from stoppable import wire
+from stoppable.wire import Frame, Kind
+from stoppable.worker import page as pages
+from stoppable.worker.page import Page
+
+_READS = 64  # at most so many reads in a row, so that one worker's flood does not starve the others
+_STACK_WAIT_S = 0.05
+_STACK_STEP_S = 0.0003
+
+
+class Channel:
+    """One worker as the parent sees it."""
+
+    def __init__(self, worker: int) -> None:
+        """Make the socket pair and the page.
+
+        Raises:
+            OSError: descriptors or memory are not to be had.
+        """
+        self.worker = worker
+        self.pid: int | None = None
+        self.ready = False
+        self.ended = False  # its socket has nothing more to say
+        self.positions: dict[int, int] = {}  # task -> position, of the sent and not yet answered
+        self._next = 1
+        self._outbox: deque[memoryview] = deque()
+        self._reader = wire.Reader()
+        self._stack_at = 0
+        self.page_fd = Page.make()
+        try:
+            self.page = Page(self.page_fd)
+            self.sock, self.theirs = socket.socketpair()
+        except BaseException:
+            os.close(self.page_fd)
+            raise
+        self.sock.setblocking(False)
+
+    def launched(self) -> None:
+        """Close what only the worker needs; it has its own copies now."""
+        self.theirs.close()
+        os.close(self.page_fd)
+        self.page_fd = -1
+
+    def close(self) -> None:
+        """Close the parent's end."""
+        if self.page_fd >= 0:
+            self.launched()
+        self.sock.close()
+        self._outbox.clear()
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def send_task(self, task: int, options: bytes, call: bytes) -> None:
+        """Send a task; it starts when those sent before it have ended."""
+        position, self._next = self._next, self._next + 1
+        self.positions[task] = position
+        size = len(options) + len(call)
+        head = wire.head(Kind.TASK, size, task=task, position=position, extra=len(options))
+        if size < wire.CHUNK_BYTES:
+            self.write(head + options + call)
+        else:
+            self.write(head + options)
+            self.write(call)
+
+    def write(self, data: bytes) -> None:
+        """Write, or queue what the socket does not take now."""
+        if not self._outbox:
+            try:
+                sent = self.sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # the worker is gone; its exit will tell what became of its tasks
+            if sent == len(data):
+                return
+            self._outbox.append(memoryview(data)[sent:])
+        elif data:
+            self._outbox.append(memoryview(data))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether bytes wait for the socket to become writable."""
+        return bool(self._outbox)
+
+    def flush(self) -> None:
+        """Write what waits, as far as it goes."""
+        while self._outbox:
+            part = self._outbox[0]
+            try:
+                sent = self.sock.send(part)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._outbox.clear()
+                return
+            if sent < len(part):
+                self._outbox[0] = part[sent:]
+                return
+            self._outbox.popleft()
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def read(self, limit: int = _READS) -> list[Frame]:
+        """Return the whole frames that are there now; sets `ended` at the end of the stream.
+
+        Raises:
+            WireError: what came is not from a worker of ours.
+        """
+        frames: list[Frame] = []
+        try:
+            for _ in range(limit):
+                if not self._reader.read(self.sock, frames):
+                    self.ended = True
+                    break
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.ended = True
+        return frames
+
+    def drain(self) -> list[Frame]:
+        """Return all the frames that a dead worker has left."""
+        frames: list[Frame] = []
+        while not self.ended:
+            some = self.read(1)
+            frames += some
+            if not some and not self._grew():
+                break
+        return frames
+
+    def _grew(self) -> bool:
+        """Say whether there is still something to read, be it the middle of a long frame."""
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    # --- facts -------------------------------------------------------------------------------
+
+    def recall(self, task: int) -> bool:
+        """Take back a sent task that has not started; False if it has."""
+        position = self.positions.get(task)
+        if position is None:
+            return True  # it was never written
+        if not self.page.recall(position):
+            return False
+        del self.positions[task]
+        return True
+
+    def claimed(self) -> int | None:
+        """Return the task that the worker has started and not answered, or None."""
+        last = self.page.u32[pages.CLAIMED]
+        for task, position in self.positions.items():
+            if position <= last:
+                return task
+        return None
+
+    def started_at(self, task: int) -> float | None:
+        """Return when the worker started *task*, or None if it does not run it now."""
+        page = self.page
+        if page.u64[pages.CURRENT_TASK] == task:
+            return page.f64[pages.STARTED_AT]
+        return None
+
+    def request_stack(self) -> None:
+        """Make room for a stack; to be called just before STACK is delivered."""
+        page = self.page
+        if page.u32[pages.DUMPS] == 0:
+            self._stack_at = 0
+        page.u32[pages.DUMPS] += 1
+        start = pages.PAGE_BYTES + self._stack_at
+        page.u8[start:] = bytes(pages.TOTAL_BYTES - start)
+
+    def read_stack(self) -> str | None:
+        """Return the stack that the worker writes, or None if it does not within 50 ms.
+
+        Its writer is a signal handler in C, which can tell nobody that it has finished: so this looks
+        until the text has stood still for a moment.
+        """
+        start = pages.PAGE_BYTES + self._stack_at
+        until = time.monotonic() + _STACK_WAIT_S
+        size = 0
+        while True:
+            time.sleep(_STACK_STEP_S)
+            raw = bytes(self.page.u8[start:])
+            now = raw.find(b"\0")
+            now = len(raw) if now < 0 else now
+            if now and now == size:
+                self._stack_at += size
+                return raw[:size].decode("utf-8", "replace").rstrip()
+            size = now
+            if time.monotonic() > until:
+                return None

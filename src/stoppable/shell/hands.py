@@ -1,0 +1,416 @@
+"""The hands of the pool: does each action of the machine, one method an action, and reads what workers say.
+
+They decide nothing. Only the reactor's thread uses them.
+"""
+
+import logging
+import selectors
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, assert_never
+
+from stoppable import wire
+from stoppable.core import events as ev
+from stoppable.reason import StopKind, new_reason
+from stoppable.rung import Rung
+from stoppable.shell.channel import Channel
+from stoppable.shell.control import Op
+from stoppable.shell.launch import Born, Gone, Lost, News, NotBorn, WardenLauncher
+from stoppable.shell.task import Task
+from stoppable.wire import Frame, Kind
+from stoppable.worker import page as pages
+from stoppable.worker.loop import unpack_progress
+
+if TYPE_CHECKING:
+    from stoppable.shell.reactor import Reactor
+
+log = logging.getLogger("stoppable")
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_STORM = "workers cannot be started: several in a row ended before they were ready. Their own messages are on stderr."
+_NO_GUARD = (
+    " If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."
+)
+
+
+class Hands:
+    """What a pool has to do with: its tasks, its channels, its launcher."""
+
+    def __init__(self, reactor: "Reactor", launcher: WardenLauncher) -> None:
+        self._reactor = reactor
+        self._launcher = launcher
+        self._watched: dict[int, tuple[int, Callable[[int], None]]] = {}  # fd -> (mask, handler)
+        self.tasks: dict[int, Task] = {}
+        self.channels: dict[int, Channel] = {}
+        self.unsettled: list[tuple[Task, ev.Resolve]] = []
+        self.finished = False
+        self.dead = False  # a task was refused because no workers can be started
+        self.broken = ""  # why workers cannot be started, once that is known
+        self._do: dict[type, Callable[[Any], None]] = {
+            ev.Spawn: self._spawn,
+            ev.Send: self._send,
+            ev.Started: self._started,
+            ev.Requeued: self._requeued,
+            ev.Recall: self._recall,
+            ev.Probe: self._probe,
+            ev.Ask: self._ask,
+            ev.Interrupt: self._interrupt,
+            ev.Terminate: self._terminate,
+            ev.Kill: self._kill,
+            ev.Retire: self._retire,
+            ev.Resolve: self._resolve,
+            ev.Abandon: self._abandon,
+            ev.Finished: self._finished,
+        }
+
+    def prepare(self) -> None:
+        """Start the launcher now if it copies this process: later there are threads to copy, too."""
+        if self._launcher.eager:
+            self._launcher.start()
+            self._watch_control()
+
+    def do(self, action: ev.Action) -> None:
+        """Do one action."""
+        self._do[type(action)](action)
+
+    # --- workers -----------------------------------------------------------------------------
+
+    def _spawn(self, action: ev.Spawn) -> None:
+        worker = action.worker
+        channel: Channel | None = None
+        try:
+            if self._launcher.control is None:
+                self._launcher.start()
+                self._watch_control()
+            channel = Channel(worker)
+            self._launcher.spawn(worker, channel.theirs, channel.page_fd)
+        except Exception as error:
+            log.warning("cannot start a worker: %s", error)
+            self._spawn_failed(worker, error)
+            if channel is not None:
+                channel.close()
+            return
+        channel.launched()
+        self.channels[worker] = channel
+        self._watch(channel.sock.fileno(), _READ, lambda mask: self._on_channel(channel, mask))
+        try:
+            first = self._launcher.first_frame()
+        except Exception as error:
+            self.broken = f"the initializer and its arguments do not pickle: {error}"
+            self._reactor.later(ev.BootFailed(action.worker))
+            self._launcher.deliver(Op.KILL, worker)
+            return
+        if first:
+            channel.write(first)
+            self._mind(channel)
+        self._watch_control()
+        self._watch_sentinels()
+
+    def _spawn_failed(self, worker: int, error: Exception) -> None:
+        self.broken = f"no worker could be started: {type(error).__name__}: {error}"
+        self._reactor.later(ev.SpawnFailed(ev.WorkerId(worker)))
+
+    def _retire(self, action: ev.Retire) -> None:
+        channel = self.channels.get(action.worker)
+        if channel is not None:
+            channel.write(wire.head(Kind.RETIRE, 0))
+            self._mind(channel)
+
+    def _terminate(self, action: ev.Terminate) -> None:
+        self._climbed(Rung.TERMINATE, action.worker, action.task)
+        self._launcher.deliver(Op.TERMINATE, action.worker)
+        self._watch_control()
+
+    def _kill(self, action: ev.Kill) -> None:
+        self._climbed(Rung.KILL, action.worker, action.task)
+        self._launcher.deliver(Op.KILL, action.worker)
+        self._watch_control()
+
+    def _abandon(self, action: ev.Abandon) -> None:
+        channel = self.channels.pop(action.worker, None)
+        if channel is not None:
+            log.error("worker %s (pid %s) was killed and has not ended; it is given up", action.worker, channel.pid)
+            self._unwatch(channel.sock.fileno())
+            channel.close()
+
+    # --- tasks -------------------------------------------------------------------------------
+
+    def _send(self, action: ev.Send) -> None:
+        task = self.tasks[action.task]
+        task.worker = action.worker
+        if not task.sink._begin():
+            # Its future was cancelled after it left the queue and before it left this process.
+            self._reactor.later(ev.Stop(action.task))
+            return
+        channel = self.channels[action.worker]
+        channel.send_task(task.id, task.options, task.call)
+        self._mind(channel)
+
+    def _started(self, action: ev.Started) -> None:
+        pass  # told before it was sent: see `_send`
+
+    def _requeued(self, action: ev.Requeued) -> None:
+        task = self.tasks[action.task]
+        task.worker = None
+        task.sink._requeue()
+
+    def _recall(self, action: ev.Recall) -> None:
+        channel = self.channels.get(action.worker)
+        if channel is None:
+            return  # its exit is on the way, and says the same
+        if channel.recall(action.task):
+            self._reactor.later(ev.Recalled(action.worker, action.task))
+        else:
+            self._reactor.later(ev.Claimed(action.worker, action.task))
+
+    def _probe(self, action: ev.Probe) -> None:
+        channel, task = self.channels.get(action.worker), self.tasks.get(action.task)
+        if channel is None or task is None:
+            return
+        self._hear(channel)
+        page = channel.page
+        started_at = channel.started_at(action.task)
+        if started_at is not None:
+            task.looked = task.looked or bool(page.u8[pages.LOOKED])
+        shield_until = page.f64[pages.SHIELD_UNTIL]
+        self._reactor.later(ev.Probed(action.worker, action.task, task.looked, shield_until, started_at))
+
+    def _ask(self, action: ev.Ask) -> None:
+        channel, task = self.channels[action.worker], self.tasks[action.task]
+        if task.reason is None:
+            task.reason = new_reason(StopKind.DEADLINE)  # the one stop that the machine starts by itself
+        if task.reason.kind is StopKind.DEADLINE:
+            self._take_stack(channel, task)
+        task.rungs.append((Rung.ASK, time.monotonic()))
+        channel.page.u8[pages.LOOKED] = 0  # from here on, it says whether the task looked *since* the ask
+        channel.page.ask(task.id, task.reason)
+        token = channel.page.bound_token(task.id)
+        if token is not None:
+            try:
+                wire.loads(token).stop(task.reason)
+            except Exception:
+                log.exception("the token of %s cannot be reached", task.name)
+
+    def _interrupt(self, action: ev.Interrupt) -> None:
+        self._climbed(Rung.INTERRUPT, action.worker, action.task)
+        self.channels[action.worker].page.u64[pages.INTERRUPT_TASK] = action.task
+        self._launcher.deliver(Op.INTERRUPT, action.worker)
+        self._watch_control()
+
+    def _climbed(self, rung: Rung, worker: int, task_id: int | None) -> None:
+        """Note the rung and warn of it; take the stack of a task whose process is about to end."""
+        task, channel = self.tasks.get(task_id or 0), self.channels.get(worker)
+        if task is None or channel is None:
+            return
+        now = time.monotonic()
+        asked_at = task.rungs[0][1] if task.rungs else now
+        if rung >= Rung.TERMINATE and task.stack is None:
+            self._take_stack(channel, task)
+        task.rungs.append((rung, now))
+        waited = now - asked_at
+        if channel.page.u8[pages.LOOKED]:
+            look = f"it last checked within these {waited:.3g} s"
+        elif task.looked:
+            look = f"it last checked over {waited:.3g} s ago"
+        else:
+            look = "it never checked"
+        log.warning("stopping %s: %s, %.3g s after the stop was asked for; %s", task.name, rung, waited, look)
+
+    def _take_stack(self, channel: Channel, task: Task) -> None:
+        if channel.pid is None or channel.ended:
+            return
+        channel.request_stack()
+        self._launcher.deliver(Op.STACK, channel.worker)
+        task.stack = channel.read_stack()
+
+    def stack_of(self, task_id: int) -> str | None:
+        """Return where the task is now, or None if it does not run."""
+        task = self.tasks.get(task_id)
+        channel = self.channels.get(task.worker) if task is not None and task.worker is not None else None
+        if task is None or channel is None or channel.started_at(task_id) is None:
+            return None
+        channel.request_stack()
+        self._launcher.deliver(Op.STACK, channel.worker)
+        return channel.read_stack()
+
+    # --- ends --------------------------------------------------------------------------------
+
+    def _resolve(self, action: ev.Resolve) -> None:
+        task = self.tasks.pop(action.task)
+        self.dead = self.dead or action.end is ev.End.BROKEN
+        self.unsettled.append((task, action))
+
+    def settle(self) -> None:
+        """Tell the futures of the tasks that have ended, and run what waits for them."""
+        while self.unsettled:
+            batch, self.unsettled = self.unsettled, []
+            for task, end in batch:
+                try:
+                    task.settle(end, self.why_broken())
+                except BaseException as error:
+                    log.exception("the end of %s could not be told as it was", task.name)
+                    task.sink._finish_error(error)
+
+    def why_broken(self) -> str:
+        """Return why workers cannot be started."""
+        return self.broken or _STORM + _NO_GUARD
+
+    def _finished(self, _: ev.Finished) -> None:
+        self.finished = True
+
+    def give_up(self) -> None:
+        """Fail every task that is left: the reactor is broken."""
+        for task in list(self.tasks.values()):
+            self.unsettled.append((task, ev.Resolve(ev.TaskId(task.id), ev.End.DIED)))
+        self.tasks.clear()
+        self.settle()
+
+    def close(self) -> None:
+        """End the warden with all that is below it, and close everything."""
+        self.settle()
+        for channel in self.channels.values():
+            channel.close()
+        self.channels.clear()
+        self._launcher.end()
+
+    # --- what we hear ------------------------------------------------------------------------
+
+    def _on_channel(self, channel: Channel, mask: int) -> None:
+        if mask & _WRITE:
+            channel.flush()
+        if mask & _READ:
+            self._hear(channel)
+        self._mind(channel)
+
+    def _hear(self, channel: Channel) -> None:
+        """Read what the worker says now, and tell the machine."""
+        if channel.ended:
+            return
+        try:
+            frames = channel.read()
+        except wire.WireError as error:
+            log.error("worker %s (pid %s) speaks nonsense and is killed: %s", channel.worker, channel.pid, error)
+            frames, channel.ended = [], True
+        for frame in frames:
+            self._take(channel, frame)
+        if channel.ended:
+            self._unwatch(channel.sock.fileno())
+            # It has closed its end, so it can be given nothing: if it still lives, it must not.
+            self._launcher.deliver(Op.KILL, channel.worker)
+
+    def _take(self, channel: Channel, frame: Frame) -> None:
+        worker = ev.WorkerId(channel.worker)
+        if frame.kind == Kind.READY:
+            channel.ready = True
+            self._reactor.feed(ev.Booted(worker))
+            return
+        if frame.kind == Kind.BOOT_FAILED:
+            text = str(frame.body, "utf-8", "replace")
+            self.broken = f"a worker could not be made ready; in it:\n{text}"
+            self._reactor.feed(ev.BootFailed(worker))
+            return
+        task = self.tasks.get(frame.task)
+        if task is None or task.worker != channel.worker or frame.task not in channel.positions:
+            return  # it ended without waiting for this answer
+        if frame.kind == Kind.PARTIAL:
+            task.partial = frame.body
+            task.sink._publish(frame.body)
+        elif frame.kind == Kind.PROGRESS:
+            task.progress = unpack_progress(frame.body)
+        elif frame.kind in (Kind.VALUE, Kind.ERROR, Kind.STOPPED):
+            task.answer = frame
+            del channel.positions[frame.task]
+            fit = not frame.extra & wire.UNFIT
+            self._reactor.feed(ev.Answered(worker, ev.TaskId(frame.task), frame.kind == Kind.STOPPED, fit))
+
+    def _on_control(self, mask: int) -> None:
+        control = self._launcher.control
+        if control is None:
+            return
+        if mask & _WRITE:
+            control.flush()
+        for news in self._launcher.news():
+            self._hear_news(news)
+        self._watch_control()
+
+    def _hear_news(self, news: News) -> None:
+        if isinstance(news, Born):
+            channel = self.channels.get(news.worker)
+            if channel is not None:
+                channel.pid = news.pid
+        elif isinstance(news, NotBorn):
+            self._spawn_failed(news.worker, news.error)
+            channel = self.channels.pop(news.worker, None)
+            if channel is not None:
+                self._unwatch(channel.sock.fileno())
+                channel.close()
+            self._reactor.feed(ev.Tick())
+        elif isinstance(news, Gone):
+            self._bury(news)
+        elif isinstance(news, Lost):
+            log.warning("the pool's warden has died; running tasks are lost, and another is started")
+            control = self._launcher.control
+            if control is not None:
+                self._unwatch(control.sock.fileno())
+        else:
+            assert_never(news)
+
+    def _bury(self, gone: Gone) -> None:
+        """Take the last words of a dead worker, then tell that it is gone."""
+        worker = ev.WorkerId(gone.worker)
+        channel = self.channels.get(gone.worker)
+        if channel is None:
+            self._reactor.feed(ev.Exited(worker, None))  # it had been abandoned
+            return
+        try:
+            for frame in channel.drain():
+                self._take(channel, frame)
+        except wire.WireError as error:
+            log.error("worker %s left nonsense behind: %s", gone.worker, error)
+        claimed = channel.claimed()
+        if claimed is not None and claimed in self.tasks:
+            self.tasks[claimed].exit = gone.code
+        if not channel.ended:
+            self._unwatch(channel.sock.fileno())
+        del self.channels[gone.worker]
+        self._reactor.feed(ev.Exited(worker, None if claimed is None else ev.TaskId(claimed)))
+        channel.close()
+
+    # --- what we watch -----------------------------------------------------------------------
+
+    def _watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
+        old = self._watched.get(fd)
+        if old is None:
+            self._reactor.selector.register(fd, mask, handler)
+        elif old[0] != mask:
+            self._reactor.selector.modify(fd, mask, handler)
+        self._watched[fd] = (mask, handler)
+
+    def _unwatch(self, fd: int) -> None:
+        if self._watched.pop(fd, None) is not None:
+            self._reactor.selector.unregister(fd)
+
+    def _mind(self, channel: Channel) -> None:
+        """Watch for the socket to become writable exactly while bytes wait."""
+        if channel.ended:
+            return
+        fd = channel.sock.fileno()
+        mask = _READ | _WRITE if channel.waiting else _READ
+        old = self._watched.get(fd)
+        if old is not None and old[0] != mask:
+            self._watch(fd, mask, old[1])
+
+    def _watch_control(self) -> None:
+        control = self._launcher.control
+        if control is not None:
+            self._watch(control.sock.fileno(), _READ | _WRITE if control.waiting else _READ, self._on_control)
+
+    def _watch_sentinels(self) -> None:
+        for fd, worker in self._launcher.sentinels().items():
+            if fd not in self._watched:
+                self._watch(fd, _READ, lambda _, fd=fd, worker=worker: self._on_sentinel(fd, worker))  # type: ignore[misc]
+
+    def _on_sentinel(self, fd: int, worker: int) -> None:
+        self._unwatch(fd)
+        news = self._launcher.reap(worker)
+        if news is not None:
+            self._hear_news(news)

@@ -1,0 +1,227 @@
+"""The reactor: one thread that feeds the machine and does what it says. All of a pool's state belongs to it.
+
+User threads never touch that state: they post mail. A KeyboardInterrupt can be raised in the main
+thread at any bytecode, so whatever the main thread changes in two steps can be left half changed;
+appending to a deque is one step, and this thread is never the main one.
+
+Invariants (the contract of the machine, see `core/events.py`):
+1. One step at a time, `now` never goes back.
+2. A worker's events come in the order it made them; its Exited after its channel was drained.
+3. Actions are done in order; one that fails becomes an event.
+4. Futures are told after the steps, so that workers get their next task before callbacks run.
+"""
+
+import logging
+import os
+import selectors
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from stoppable.core.events import Event, Submit, Tick
+from stoppable.core.machine import Machine
+from stoppable.shell.hands import Hands
+from stoppable.shell.launch import WardenLauncher
+from stoppable.shell.task import Task
+
+log = logging.getLogger("stoppable")
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+Mail = tuple[Event, "Task | None"] | Callable[[], object]
+
+
+class Wake:
+    """Something that a sleeping select can be woken by, from any thread."""
+
+    def __init__(self) -> None:
+        self._pipe: tuple[int, ...]
+        if hasattr(os, "eventfd"):
+            fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._pipe = (fd, fd)
+        else:
+            self._pipe = os.pipe()
+            for fd in self._pipe:
+                os.set_blocking(fd, False)
+
+    def fileno(self) -> int:
+        return self._pipe[0]
+
+    def set(self) -> None:
+        """Wake the sleeper, or keep it from falling asleep."""
+        try:
+            os.write(self._pipe[1], b"\1\0\0\0\0\0\0\0")
+        except BlockingIOError:
+            pass  # it is awake a thousand times already
+
+    def clear(self) -> None:
+        try:
+            os.read(self._pipe[0], 4096)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        for fd in set(self._pipe):
+            os.close(fd)
+
+
+class Reactor:
+    """The thread, its mailbox, and what it waits for.
+
+    Args:
+        machine: decides.
+        launcher: starts workers.
+        name: of the pool; the thread carries it.
+    """
+
+    def __init__(self, machine: Machine, launcher: WardenLauncher, name: str) -> None:
+        self.machine = machine
+        self.launcher = launcher
+        self.pid = os.getpid()
+        self.finished = threading.Event()
+        self.selector = selectors.DefaultSelector()
+        self.hands = Hands(self, launcher)
+        self._mail: deque[Mail] = deque()
+        self._wake = Wake()
+        self._asleep = False
+        self._events: deque[Event] = deque()
+        self._now = 0.0
+        # A daemon, so that nothing but `at_exit` decides when the interpreter waits for it.
+        self._thread = threading.Thread(target=self._run, name=f"{name}-reactor", daemon=True)
+        _live.add(self)
+        _wait_for_pools_at_exit()
+
+    # --- any thread --------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the launcher, if it must be before there is a thread, and then the thread.
+
+        Raises:
+            OSError: no process is to be had.
+        """
+        try:
+            self.hands.prepare()
+        except BaseException:
+            self._close()
+            raise
+        self._thread.start()
+
+    def post(self, event: Event, task: Task | None = None) -> None:
+        """Have *event* fed to the machine; *task* comes with a Submit. Never blocks."""
+        self._mail.append((event, task))
+        if self._asleep:
+            self._wake.set()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have *function* run in the reactor's thread. Never blocks."""
+        self._mail.append(function)
+        if self._asleep:
+            self._wake.set()
+
+    @property
+    def mine(self) -> bool:
+        """Whether the caller is the reactor's own thread (a future's callback, say)."""
+        return threading.current_thread() is self._thread
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the pool is over; False if that took longer than *timeout* seconds."""
+        if self.mine or not self._thread.is_alive():
+            return self.finished.is_set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    # --- its own thread ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self.selector.register(self._wake, _READ, lambda _: self._wake.clear())
+        try:
+            while not self.hands.finished:
+                self._turn()
+        except BaseException:
+            # A bug of ours. Nobody else could end what waits for us, so every future is told.
+            log.critical("the pool's reactor has failed; all its tasks are given up", exc_info=True)
+            self.hands.give_up()
+        finally:
+            self.finished.set()
+            self._close()
+
+    def _close(self) -> None:
+        self.hands.close()
+        self.selector.close()
+        self._wake.close()
+        _live.discard(self)
+
+    def _turn(self) -> None:
+        for key, mask in self.selector.select(self._patience()):
+            key.data(mask)
+        self._asleep = False
+        self._take_mail()
+        due = self.machine.deadline()
+        if due is not None and due <= time.monotonic():
+            self.feed(Tick())
+        self.hands.settle()
+
+    def _patience(self) -> float | None:
+        """Return how long to sleep; from here on, whoever posts mail wakes us."""
+        self._asleep = True
+        if self._mail or self.hands.unsettled:
+            return 0.0
+        due = self.machine.deadline()
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    def _take_mail(self) -> None:
+        for _ in range(len(self._mail)):
+            mail = self._mail.popleft()
+            if callable(mail):
+                mail()
+                continue
+            event, task = mail
+            if task is not None and isinstance(event, Submit):
+                self.hands.tasks[task.id] = task
+            self.feed(event)
+
+    def feed(self, event: Event) -> None:
+        """Give *event* to the machine and do what it says, and so on until it says nothing more."""
+        events = self._events
+        events.append(event)
+        if len(events) > 1:
+            return  # we are inside the loop below, doing an action: the event waits its turn
+        while events:
+            self._now = max(self._now, time.monotonic())
+            for action in self.machine.step(events[0], self._now):
+                self.hands.do(action)
+            events.popleft()
+
+    def later(self, event: Event) -> None:
+        """Queue *event* behind the actions under way."""
+        self._events.append(event)
+
+
+_live: "weakref.WeakSet[Reactor]" = weakref.WeakSet()
+_registered: list[int] = []
+
+
+def _wait_for_pools_at_exit() -> None:
+    """Have the interpreter wait for the pools' tasks before it ends, as the standard executor does."""
+    if os.getpid() in _registered:
+        return
+    _registered[:] = [os.getpid()]
+    register: Any = getattr(threading, "_register_atexit", None)
+    if register is None:
+        import atexit
+
+        register = atexit.register
+    try:
+        register(_end_all)
+    except RuntimeError:
+        raise RuntimeError("cannot make a pool: the interpreter is shutting down") from None
+
+
+def _end_all() -> None:
+    from stoppable.core.events import Shutdown
+
+    for reactor in list(_live):
+        if reactor.pid == os.getpid():
+            reactor.post(Shutdown())
+            reactor.join()

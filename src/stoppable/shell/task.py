@@ -1,0 +1,172 @@
+"""What the shell keeps of a task from its submission to its end, and how its end reaches the future."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stoppable import wire
+from stoppable.core.events import End, Resolve
+from stoppable.died import WorkerDied, WorkerStartError
+from stoppable.errors import RemoteTraceback, StopRequested, TaskStopped, TaskTimeout
+from stoppable.reason import StopKind, StopReason, new_reason
+from stoppable.rung import Rung
+from stoppable.wire import Frame, Kind
+from stoppable.worker.loop import unpack_error
+
+log = logging.getLogger("stoppable")
+
+
+class Sink(Protocol):
+    """Where a task's fate is told: the future. Called by the reactor's thread only."""
+
+    def _begin(self) -> bool: ...
+    def _requeue(self) -> None: ...
+    def _publish(self, raw: Any) -> None: ...
+    def _finish_value(self, value: Any) -> None: ...
+    def _finish_error(self, error: BaseException) -> None: ...
+    def _finish_stopped(self, error: TaskStopped) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a stop did to a task.
+
+    Attributes:
+        reason: the first reason that was given, or None if nobody asked.
+        rungs: each rung climbed, with the monotonic seconds when.
+        stack: where the task was when its time ran out, or before it was terminated or killed.
+    """
+
+    reason: StopReason | None
+    rungs: tuple[tuple[Rung, float], ...]
+    stack: str | None
+
+    @property
+    def rung(self) -> Rung | None:
+        """The last rung climbed, or None."""
+        return self.rungs[-1][0] if self.rungs else None
+
+
+class Task:
+    """One task. Only the reactor's thread touches it after `submit` has handed it over."""
+
+    __slots__ = (
+        "answer",
+        "call",
+        "exit",
+        "id",
+        "keep",
+        "looked",
+        "name",
+        "on_stopped",
+        "options",
+        "partial",
+        "progress",
+        "reason",
+        "rungs",
+        "sink",
+        "stack",
+        "worker",
+    )
+
+    def __init__(self, task: int, name: str, call: bytes, options: bytes, sink: Sink) -> None:
+        self.id, self.name, self.call, self.options, self.sink = task, name, call, options, sink
+        self.answer: Frame | None = None
+        self.exit: int | None = None  # its worker's exit code, if it died with it
+        self.keep: Any = None  # tokens that were pickled into the call: they must outlive it
+        self.looked = False
+        self.on_stopped: Callable[[Any], object] | None = None
+        self.partial: Any = None  # the pickle that publish() sent last
+        self.progress: tuple[float, float | None] | None = None
+        self.reason: StopReason | None = None
+        self.rungs: list[tuple[Rung, float]] = []
+        self.stack: str | None = None
+        self.worker: int | None = None
+
+    def report(self) -> Report:
+        """Return what was done to stop it, so far."""
+        return Report(self.reason, tuple(self.rungs), self.stack)
+
+    def settle(self, end: Resolve, broken: str) -> None:
+        """Tell the future how the task ended."""
+        match end.end:
+            case End.ANSWERED:
+                assert self.answer is not None
+                self._settle_answer(self.answer)
+            case End.STOPPED:
+                self._settle_stopped(end)
+            case End.DIED:
+                code = self.exit
+                died = code is not None and code < 0
+                self.sink._finish_error(
+                    WorkerDied(
+                        exitcode=None if died else code,
+                        signal=-code if died and code is not None else None,
+                        reason=self.reason,
+                        task=self.name,
+                        stack=self.stack,
+                    )
+                )
+            case End.BROKEN:
+                self.sink._finish_error(WorkerStartError(broken))
+
+    def _settle_answer(self, frame: Frame) -> None:
+        if frame.kind == Kind.ERROR:
+            self.sink._finish_error(self._read_error(frame))
+            return
+        try:
+            value = wire.loads(frame.body)
+        except BaseException as error:
+            error.add_note(f"(raised while the result of {self.name} was unpickled)")
+            self.sink._finish_error(error)
+            return
+        self.sink._finish_value(value)
+
+    def _read_error(self, frame: Frame) -> BaseException:
+        text, raw = unpack_error(frame.body)
+        context: StopRequested | None = None
+        try:
+            error, context = wire.loads(raw)
+            if not isinstance(error, BaseException):
+                raise TypeError(f"unpickling gave a {type(error).__name__}, not an exception")
+        except BaseException as unpickling:
+            unpickling.add_note(f"(raised while the exception of {self.name} was unpickled; its traceback is the cause)")
+            error = unpickling
+        error.__cause__ = RemoteTraceback(text)
+        if context is not None and error.__context__ is None:
+            error.__context__ = context
+        return error
+
+    def _settle_stopped(self, end: Resolve) -> None:
+        deadline = end.kind is StopKind.DEADLINE
+        reason = self.reason
+        if reason is None and self.answer is not None and len(self.answer.body):
+            reason = StopReason.decode(self.answer.body)  # the task was stopped through its token alone
+        if reason is None:
+            reason = new_reason(end.kind or StopKind.STOP)
+        kind = TaskTimeout if deadline or reason.kind is StopKind.DEADLINE else TaskStopped
+        rung = end.rung if end.rung is not None or not end.started else Rung.ASK
+        error = kind(
+            reason=reason,
+            rung=rung,
+            partial=self.read_partial(),
+            confirmed=end.confirmed,
+            started=end.started,
+            task=self.name,
+            stack=self.stack,
+        )
+        if isinstance(error, TaskTimeout):
+            self.sink._finish_error(error)
+        else:
+            self.sink._finish_stopped(error)
+
+    def read_partial(self, default: Any = None) -> Any:
+        """Return what the task published last, or *default*."""
+        if self.partial is None:
+            return default
+        try:
+            return wire.loads(self.partial)
+        except Exception:
+            log.exception("the partial result of %s does not unpickle", self.name)
+            return default

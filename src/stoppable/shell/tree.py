@@ -1,0 +1,115 @@
+"""A process and all its descendants, in whatever session they are: found through /proc, ended by signals.
+
+A process is only signalled while it cannot have been reaped: the caller is its parent, or holds it
+stopped. Descendants are found through their parents; each worker is a subreaper, so a descendant
+that lost its parent is a child of its worker, and nothing hides outside the tree.
+"""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+
+def children(pid: int) -> list[int]:
+    """Return the child processes of *pid*: [] when it has none, or is gone."""
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for thread in threads:
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+        except FileNotFoundError:
+            if not os.path.exists(f"/proc/{pid}/task/{thread}"):
+                continue  # the thread has ended meanwhile
+            return _children_by_scan(pid)  # a kernel without CONFIG_PROC_CHILDREN
+        except OSError:
+            continue
+    return found
+
+
+def _children_by_scan(pid: int) -> list[int]:
+    return [other for other in _all_processes() if _parent(other) == pid]
+
+
+def _all_processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return the fields of /proc/pid/stat after the name, or []."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def sessions() -> dict[int, list[int]]:
+    """Return the living processes of each session, by the session's id."""
+    found: dict[int, list[int]] = {}
+    for pid in _all_processes():
+        fields = _stat(pid)
+        if fields and fields[0] != b"Z":
+            found.setdefault(int(fields[3]), []).append(pid)
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Return all descendants of *pid*, parents before their children."""
+    found = children(pid)
+    for child in found:  # grows while we walk
+        found += children(child)
+    return found
+
+
+def send(pid: int, signum: int) -> bool:
+    """Send a signal; False if there is no such process any more, or it is not ours to signal."""
+    try:
+        os.kill(pid, signum)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def terminate(pid: int) -> None:
+    """Send SIGTERM to *pid*, its group and its descendants, and let the stopped ones go on to see it."""
+    targets = descendants(pid)
+    with suppress(OSError):
+        if sys.platform != "win32" and os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGTERM)
+    for target in (pid, *targets):
+        send(target, signal.SIGTERM)
+        send(target, signal.SIGCONT)
+
+
+def kill(pid: int) -> None:
+    """Kill *pid*, its group and all its descendants.
+
+    They are stopped first, top down, until a walk finds no new one: who is stopped cannot fork, so
+    nobody escapes between being listed and being killed.
+    """
+    if not send(pid, signal.SIGSTOP):
+        return
+    stopped: dict[int, None] = {}
+    while new := [child for child in descendants(pid) if child not in stopped]:
+        for child in new:
+            send(child, signal.SIGSTOP)
+            stopped[child] = None
+    with suppress(OSError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)
+    for child in stopped:
+        send(child, signal.SIGKILL)
+    send(pid, signal.SIGKILL)

@@ -1,0 +1,252 @@
+"""The warden: a small process with one thread that forks the workers, reaps them, and outlives the parent.
+
+Why it exists. Forking from a process with threads is unsafe, and this one has none. Workers carry
+PR_SET_PDEATHSIG on it, which is bound to the forking thread: here there is only one, as old as the
+process. It is a subreaper, so whatever escapes a dead worker comes to it, without touching the
+user's own process. And it sees the parent's end whatever the parent was doing, and carries out the
+stop of everything, even of a worker inside a C call that holds the GIL.
+
+It must never start a thread, run user code, or wait for anything but its poll.
+
+Invariants:
+1. A worker's process id is signalled only while it is in `workers`: it is our child, not yet reaped.
+2. BORN of a worker is sent before its EXITED.
+3. When the parent is gone, or has closed the control socket, nothing below us is left before we end.
+"""
+
+import errno
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import NamedTuple
+
+from stoppable.shell import tree
+from stoppable.shell.control import Control, Message, Op
+from stoppable.worker import start
+
+
+class Newborn(NamedTuple):
+    """What a forked worker needs to begin."""
+
+    sock: socket.socket
+    page_fd: int
+
+
+class Warden:
+    """The warden's state. `run` returns only in a newly forked worker."""
+
+    def __init__(self, control: Control, parent: int) -> None:
+        self.control = control
+        self.parent = parent
+        self.workers: dict[int, int] = {}  # worker id -> process id, until reaped
+        self.ids: dict[int, int] = {}
+        self.left: set[int] = set()  # processes that tasks left behind when their worker retired in peace
+        self.guarded: dict[int, int] = {}  # process id -> pidfd, of workers that are not our children
+        self.poll = select.poll()
+        self.fds: list[int] = []
+
+    def run(self) -> Newborn:
+        """Serve until the parent is gone, then end this process; return only in a forked worker."""
+        wake = self._watch()
+        while True:
+            for fd, _ in self.poll.poll():
+                if fd == wake:
+                    with suppress(BlockingIOError):
+                        os.read(wake, 4096)
+                    self._reap()
+                elif fd == self.control.sock.fileno():
+                    newborn = self._serve()
+                    if newborn is not None:
+                        return newborn
+                elif fd in self.guarded.values():
+                    self._forget_guarded(fd)
+                else:
+                    self._end()  # the parent's pidfd
+
+    def _watch(self) -> int:
+        """Set up what wakes us: the control socket, our children, the parent's end."""
+        wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        self.fds = [wake, waker]
+        self.poll.register(wake, select.POLLIN)
+        self.poll.register(self.control.sock.fileno(), select.POLLIN)
+        try:
+            parent = os.pidfd_open(self.parent)
+        except OSError as error:
+            if error.errno == errno.ESRCH:
+                self._end()
+        else:
+            self.fds.append(parent)
+            self.poll.register(parent, select.POLLIN)
+        # Without pidfd (Linux < 5.3) the end of the control socket is what tells us; a forked sibling
+        # of ours that inherited the parent's end can then delay it.
+        if os.getppid() != self.parent:
+            self._end()
+        return wake
+
+    # --- the parent's orders -----------------------------------------------------------------
+
+    def _serve(self) -> Newborn | None:
+        while True:
+            try:
+                got = self.control.receive()
+            except BlockingIOError:
+                return None
+            if got is None:
+                self._end()
+            message, fds = got
+            if message.op == Op.SPAWN:
+                newborn = self._fork(message.who, fds)
+                if newborn is not None:
+                    return newborn
+            else:
+                self._deliver(message)
+
+    def _fork(self, worker: int, fds: list[int]) -> Newborn | None:
+        sock_fd, page_fd = fds
+        gc.freeze()  # what is shared with the children stays shared
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell(Op.FAILED, worker, error.errno or errno.EAGAIN)
+        else:
+            if pid == 0:
+                return self._be_born(sock_fd, page_fd)
+            self.workers[worker] = pid
+            self.ids[pid] = worker
+            self._tell(Op.BORN, worker, pid)
+        os.close(sock_fd)
+        os.close(page_fd)
+        return None
+
+    def _be_born(self, sock_fd: int, page_fd: int) -> Newborn:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self.control.close()
+        for fd in (*self.fds, *self.guarded.values()):
+            os.close(fd)
+        return Newborn(socket.socket(fileno=sock_fd), page_fd)
+
+    def _deliver(self, message: Message) -> None:
+        if message.op == Op.GUARD:
+            with suppress(OSError):
+                pidfd = os.pidfd_open(message.value)
+                self.guarded[message.value] = pidfd
+                self.poll.register(pidfd, select.POLLIN)
+            return
+        pid = self.workers.get(message.who)
+        if pid is not None:
+            carry_out(message.op, pid)
+
+    def _tell(self, op: Op, who: int, value: int) -> None:
+        try:
+            self.control.send(op, who, value)
+            while self.control.waiting:  # the parent is slow: nothing is more urgent than not losing this
+                select.select([], [self.control.sock], [], 1.0)
+                self.control.flush()
+        except (BrokenPipeError, ConnectionError):
+            self._end()
+
+    # --- the dead ----------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self.ids.pop(pid, None)
+            if worker is None:
+                self.left.discard(pid)
+                continue
+            del self.workers[worker]
+            self._orphans(in_peace=status == 0)
+            self._tell(Op.EXITED, worker, status)
+
+    def _orphans(self, *, in_peace: bool) -> None:
+        """See to what a dead worker left: a task that ended well may leave processes, until the pool ends."""
+        orphans = [pid for pid in tree.children(os.getpid()) if pid not in self.ids and pid not in self.left]
+        if in_peace:
+            self.left.update(orphans)
+        else:
+            for pid in orphans:
+                tree.kill(pid)
+
+    def _forget_guarded(self, pidfd: int) -> None:
+        self.poll.unregister(pidfd)
+        os.close(pidfd)
+        self.guarded = {pid: fd for pid, fd in self.guarded.items() if fd != pidfd}
+
+    def _end(self) -> None:
+        """Kill all that is below us, wait until it is gone, and end this process."""
+        signal.set_wakeup_fd(-1)
+        for pid in self.guarded:  # those that have ended were forgotten when their pidfd said so
+            if not select.select([self.guarded[pid]], [], [], 0)[0]:
+                tree.kill(pid)
+        while below := tree.children(os.getpid()):
+            for pid in below:
+                tree.kill(pid)
+            with suppress(ChildProcessError):
+                os.waitpid(-1, 0)
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+        os._exit(0)
+
+
+def carry_out(op: int, pid: int) -> None:
+    """Do to the worker *pid*, which cannot have been reaped, what *op* says."""
+    if op == Op.INTERRUPT:
+        tree.send(pid, signal.SIGINT)
+    elif op == Op.TERMINATE:
+        tree.terminate(pid)
+    elif op == Op.KILL:
+        tree.kill(pid)
+    elif op == Op.STACK:
+        tree.send(pid, start.STACK_SIGNAL)
+
+
+def main(control_fd: int, parent: int) -> None:
+    """Be the warden of a pool in a fresh interpreter; in each fork, be its worker. Never returns."""
+    sock = socket.socket(fileno=control_fd)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start.become_subreaper()
+    start.name_process("stoppable-ward")
+    serve(sock, parent, None)
+
+
+def serve(sock: socket.socket, parent: int, setup: object) -> None:
+    """Run the warden's loop; in a forked worker, run the worker with *setup*. Never returns."""
+    # Imported before the first fork, so that every worker has them for nothing. None starts a thread.
+    from stoppable.worker import main as worker
+    from stoppable.worker.setup import Setup
+
+    assert setup is None or isinstance(setup, Setup)
+    warden = os.getpid()
+    newborn = Warden(Control(sock), parent).run()
+    worker.work(newborn.sock, newborn.page_fd, setup, watcher=warden)
+
+
+def fork_main(sock: socket.socket, parent_sock_fd: int, setup: object) -> None:
+    """Be the warden of a pool with the fork start method: this process is itself a fork of the user's.
+
+    It takes the place of the user's process as the one to fork from, at the pool's start, while a
+    later fork there would copy the locks of running threads.
+    """
+    import atexit
+
+    atexit._clear()
+    parent = os.getppid()
+    os.close(parent_sock_fd)
+    start.reset_inherited()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start.become_subreaper()
+    start.name_process("stoppable-ward")
+    sys.stdout.flush()
+    serve(sock, parent, setup)

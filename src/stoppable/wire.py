@@ -1,0 +1,163 @@
+"""Frames and pickles: bytes in, messages out. No socket is opened here, and nothing is decided.
+
+A frame is a fixed head and a body. One socket joins the parent to one worker and nobody else, so a
+torn frame can only be the last one, and costs only the task that it speaks of.
+
+Pickles are only ever read from our own processes. Plain pickle is tried first: it is several times
+faster, and it fails where by-value pickling is needed (lambdas, functions made in a notebook).
+"""
+
+import pickle
+import socket
+import struct
+import sys
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+_HEAD = struct.Struct("<BxxxIIxxxxQQ")  # kind, extra, position, task, size
+HEAD_BYTES = _HEAD.size
+CHUNK_BYTES = 1 << 16
+# Above any real body; a head that names more is not ours, and is refused before memory is taken for it.
+MAX_BODY_BYTES = 1 << 40
+
+
+class Kind(IntEnum):
+    """What a frame says. The parent's come first."""
+
+    SETUP = 1  # body: a pickled Setup
+    TASK = 2  # body: `extra` bytes of options, then the pickled call
+    RETIRE = 3  # leave by yourself
+
+    READY = 10
+    BOOT_FAILED = 11  # body: text
+    VALUE = 12  # body: the pickled value
+    ERROR = 13  # body: see `pack_error`; extra: length of its text
+    STOPPED = 14  # body: the encoded reason, or nothing
+    PARTIAL = 15  # body: a pickled value given to publish()
+    PROGRESS = 16  # body: two doubles, done and total
+
+
+UNFIT = 1 << 31  # set in `extra` of an answer: the worker must not be given another task
+KINDS = frozenset(int(kind) for kind in Kind)
+
+
+class WireError(Exception):
+    """What came is not of our making: the peer is broken, and is not to be believed any more."""
+
+
+class Frame(NamedTuple):
+    kind: int
+    extra: int
+    position: int
+    task: int
+    body: "bytes | bytearray | memoryview"
+
+
+def head(kind: Kind, size: int, *, task: int = 0, position: int = 0, extra: int = 0) -> bytes:
+    """Return the head of a frame whose body has *size* bytes."""
+    return _HEAD.pack(kind, extra, position, task, size)
+
+
+class Reader:
+    """Cuts a stream of bytes into frames. A body over 64 KB is read straight into its own buffer."""
+
+    __slots__ = ("_big", "_buffer", "_filled", "_head")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._head: tuple[int, ...] | None = None  # of the big body being read
+        self._big = memoryview(b"")
+        self._filled = 0
+
+    @property
+    def torn(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return self._head is not None or bool(self._buffer)
+
+    def read(self, sock: socket.socket, frames: list[Frame]) -> bool:
+        """Read once from *sock* and append whole frames to *frames*; False at the end of the stream.
+
+        Raises:
+            BlockingIOError: nothing is there now.
+            WireError: the bytes are no frames of ours.
+        """
+        if self._head is not None:
+            got = sock.recv_into(self._big[self._filled :])
+            self._filled += got
+            if self._filled == len(self._big):
+                kind, extra, position, task, _ = self._head
+                frames.append(Frame(kind, extra, position, task, self._big))
+                self._head, self._big, self._filled = None, memoryview(b""), 0
+            return got > 0
+        data = sock.recv(CHUNK_BYTES)
+        if data:
+            self._buffer += data
+            self._cut(frames)
+        return bool(data)
+
+    def _cut(self, frames: list[Frame]) -> None:
+        buffer, start, end = self._buffer, 0, len(self._buffer)
+        while end - start >= HEAD_BYTES:
+            kind, extra, position, task, size = fields = _HEAD.unpack_from(buffer, start)
+            if kind not in KINDS or size > MAX_BODY_BYTES:
+                raise WireError(f"no frame of ours: kind {kind}, {size} bytes")
+            body = start + HEAD_BYTES
+            if end - body >= size:
+                frames.append(Frame(kind, extra, position, task, bytes(buffer[body : body + size])))
+                start = body + size
+            elif size > CHUNK_BYTES:
+                self._begin_big(fields, memoryview(buffer)[body:end], size)
+                start = end
+            else:
+                break
+        del buffer[:start]
+
+    def _begin_big(self, fields: tuple[int, ...], begun: memoryview, size: int) -> None:
+        try:
+            room = memoryview(bytearray(size))
+        except MemoryError:
+            raise WireError(f"no memory for a body of {size} bytes") from None
+        room[: len(begun)] = begun
+        self._head, self._big, self._filled = fields, room, len(begun)
+        begun.release()
+
+
+def main_is_importable() -> bool:
+    """Say whether a worker can run our `__main__` again and find the same names in it."""
+    main = sys.modules.get("__main__")
+    if main is None or hasattr(sys, "ps1") or sys.flags.interactive:
+        return False
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name != "__main__":
+        return True
+    path = getattr(main, "__file__", None)
+    return path is not None and not path.startswith("<")
+
+
+def dumps(value: Any, *, by_value: bool = False) -> bytes:
+    """Pickle *value*: plainly if that can be, else with cloudpickle.
+
+    Args:
+        by_value: pickle what `__main__` defines by value, since the reader cannot import it.
+
+    Raises:
+        Exception: neither way works; it is the plain way's error, whose text names the culprit.
+    """
+    if not by_value:
+        try:
+            return pickle.dumps(value, 5)
+        except Exception as plain:
+            try:
+                return _cloud(value)
+            except Exception:
+                raise plain from None
+    return _cloud(value)
+
+
+def _cloud(value: Any) -> bytes:
+    import cloudpickle
+
+    return bytes(cloudpickle.dumps(value, 5))
+
+
+loads = pickle.loads

@@ -1,0 +1,261 @@
+"""The functions that a task may call: they act on the task that runs here, and outside one do nothing special.
+
+`check` is meant for innermost loops. It must stay one store, one call of a C method and a branch;
+whatever costs more belongs behind that branch. So the current task is kept in module globals, which
+the loop sets: a worker runs one task at a time.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stoppable import wire
+from stoppable.errors import StopRequested
+from stoppable.reason import StopReason
+from stoppable.worker import page as pages
+from stoppable.worker.gate import Gate
+from stoppable.worker.page import Page
+
+if TYPE_CHECKING:
+    from stoppable.flags.token import StopToken
+
+__all__ = ["beat", "check", "current_token", "progress", "publish", "shield", "sleep"]
+
+
+class Running:
+    """The task that runs in this process. Made by the worker's loop, read by the functions below."""
+
+    __slots__ = ("deadline", "gate", "id", "name", "page", "reported", "send", "token", "tokens")
+
+    def __init__(
+        self,
+        task: int,
+        name: str,
+        page: Page,
+        gate: Gate,
+        send: Callable[[wire.Kind, bytes], None],
+        tokens: "tuple[StopToken, ...]" = (),
+        deadline: float | None = None,
+    ) -> None:
+        self.id, self.name, self.page, self.gate, self.send = task, name, page, gate, send
+        self.tokens, self.deadline = tokens, deadline
+        self.token: StopToken | None = None  # made when first asked for
+        self.reported = False  # progress() was called
+
+    def asked(self) -> bool:
+        """Say whether this task's stop was asked for, by whichever way."""
+        if self.page.asked.is_set() and self.page.forget_stale_ask(self.id):
+            return True
+        if self.token is not None:
+            return self.token.is_set()
+        return any(token.is_set() for token in self.tokens)
+
+    def reason(self) -> StopReason | None:
+        """Return why, or None while nobody asked."""
+        if self.page.asked.is_set() and self.page.forget_stale_ask(self.id):
+            return self.page.reason()
+        for token in (self.token, *self.tokens):
+            if token is not None and token.is_set():
+                return token.reason
+        return None
+
+
+# Set by `enter` and `leave` only. Outside a task the flag is `bool`, which says False.
+_task: Running | None = None
+_asked: Callable[[], bool] = bool
+_looked: "bytearray | memoryview" = bytearray(1)
+_idle_looked = _looked
+
+
+def enter(task: Running) -> None:
+    """Make *task* the current one."""
+    global _task, _asked, _looked
+    _task = task
+    _asked = _flag_of(task)
+    _looked = task.page.looked
+
+
+def leave() -> None:
+    """Say that no task runs here."""
+    global _task, _asked, _looked
+    _asked = bool
+    _looked = _idle_looked
+    _task = None
+
+
+def current() -> Running | None:
+    """Return the task that runs in this process, or None."""
+    return _task
+
+
+def _flag_of(task: Running) -> Callable[[], bool]:
+    own = task.page.asked.is_set
+    others = (task.token,) if task.token is not None else task.tokens
+    if not others:
+        return own
+    if len(others) == 1:
+        other = others[0].is_set
+        return lambda: own() or other()
+    return lambda: own() or any(token.is_set() for token in others)
+
+
+def check() -> None:
+    """Raise `StopRequested` if the current task's stop was asked for; else do nothing.
+
+    It raises every time, not only the first. Inside a `shield` it is silent. Outside a task it does nothing.
+
+    Raises:
+        StopRequested: the stop was asked for; its `reason` says why.
+    """
+    _looked[0] = 1
+    if _asked():
+        _raise_if_asked()
+
+
+def _raise_if_asked() -> None:
+    task = _task
+    if task is not None and task.asked() and not task.gate.shielded():
+        raise StopRequested(task.reason())
+
+
+def sleep(seconds: float) -> None:
+    """Sleep for *seconds*; wake at once and raise if the current task's stop is asked for.
+
+    Inside a `shield` it sleeps its whole time. Outside a task it is `time.sleep`.
+
+    Raises:
+        StopRequested: the stop was asked for, before or during the sleep.
+        ValueError: *seconds* is negative or NaN.
+    """
+    if not seconds >= 0:
+        raise ValueError(f"sleep needs seconds >= 0, got {seconds!r}")
+    task = _task
+    if task is None:
+        time.sleep(seconds)
+        return
+    check()
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if task.gate.shielded():
+            time.sleep(min(left, max(0.0, task.page.f64[pages.SHIELD_UNTIL] - time.monotonic())))
+        else:
+            _wait(task, left)
+        check()
+
+
+def _wait(task: Running, seconds: float) -> None:
+    from stoppable.flags.waiting import wait_any
+
+    words = [task.page.asked]
+    for token in (task.token,) if task.token is not None else task.tokens:
+        words += token._sources()
+    wait_any(words, None if math.isinf(seconds) else seconds)
+
+
+def current_token() -> "StopToken":
+    """Return the current task's token: the same one each time, picklable, for passing on.
+
+    Outside a task: a new token that nobody else holds.
+    """
+    from stoppable.flags.token import StopToken
+
+    task = _task
+    if task is None:
+        return StopToken()
+    _looked[0] = 1
+    if task.token is None:
+        if task.tokens:
+            task.token = StopToken.any_of(*task.tokens, deadline=task.deadline, name=task.name)
+        else:
+            task.token = StopToken(deadline=task.deadline, name=task.name)
+        _show(task, task.token)
+    return task.token
+
+
+def _show(task: Running, token: "StopToken") -> None:
+    global _asked
+    task.page.bind_token(task.id, wire.dumps(token))
+    if task.page.asked.is_set() and task.page.forget_stale_ask(task.id):
+        token.stop(task.page.reason())
+    _asked = _flag_of(task)
+
+
+@contextmanager
+def shield(limit: float = 30.0) -> Iterator[None]:
+    """Keep a critical section free of stops for at most *limit* seconds.
+
+    Inside, `check` and `sleep` do not raise and no interrupt lands; facts (`current_token().is_set()`)
+    stay true. What came meanwhile is raised when the outermost shield ends. After the limit the stop
+    goes on. A nested shield cannot prolong the outer one. Kill ignores shields.
+
+    Raises:
+        ValueError: *limit* is negative, NaN or infinite.
+        StopRequested: at the end, if an interrupt came meanwhile.
+    """
+    if not 0 <= limit < math.inf:
+        raise ValueError(f"a shield's limit must be seconds >= 0 and finite, was {limit!r}")
+    task = _task
+    if task is None:
+        yield
+        return
+    _looked[0] = 1
+    gate, f64 = task.gate, task.page.f64
+    outer = f64[pages.SHIELD_UNTIL]
+    until = time.monotonic() + limit
+    f64[pages.SHIELD_UNTIL] = min(outer, until) if gate.shields else until
+    gate.shields += 1
+    try:
+        yield
+    finally:
+        gate.shields -= 1
+        f64[pages.SHIELD_UNTIL] = outer if gate.shields else 0.0
+        gate.release()
+
+
+def publish(value: Any) -> None:
+    """Give *value* to whoever holds the future, as what is done so far; a later one replaces it.
+
+    It is what `Future.partial()` and `TaskStopped.partial` return, also after a kill.
+
+    Raises:
+        Exception: *value* does not pickle; what was published before stays.
+    """
+    task = _task
+    if task is None:
+        return
+    _looked[0] = 1
+    task.send(wire.Kind.PARTIAL, wire.dumps(value, by_value=False))
+
+
+def progress(done: float, total: float | None = None) -> None:
+    """Say how much is done, of how much (None: not known). Costs no message; read by `Future.progress`."""
+    task = _task
+    if task is None:
+        return
+    _looked[0] = 1
+    f64 = task.page.f64
+    f64[pages.DONE], f64[pages.TOTAL] = done, math.nan if total is None else total
+    task.reported = True
+
+
+def beat(extend: float = 0.0) -> None:
+    """Say that the task is alive, and will be for *extend* seconds more without saying so again."""
+    if not extend >= 0:
+        raise ValueError(f"beat needs extend >= 0 seconds, got {extend!r}")
+    task = _task
+    if task is None:
+        return
+    _looked[0] = 1
+    task.page.f64[pages.BEAT_AT] = time.monotonic() + extend
+
+
+def forget_after_fork() -> None:
+    """Leave the task in a forked child of it: the task is the parent's, and so is the channel."""
+    leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_after_fork)

@@ -1,0 +1,256 @@
+"""The worker's loop: one task at a time, in the main thread, until told to leave.
+
+Invariants:
+1. An answer is written whole before the next task is claimed.
+2. The gate is open only while the task's own code runs (and its last few bytecodes around it).
+3. Nothing that a task raises ends the loop: BaseException is caught at the task's border, once.
+4. A forked child of a task never reads or writes the channel, and never goes on with the loop.
+"""
+
+import os
+import pickle
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from stoppable import wire
+from stoppable.errors import StopRequested
+from stoppable.wire import Frame, Kind
+from stoppable.worker import intask
+from stoppable.worker import page as pages
+from stoppable.worker.gate import Gate
+from stoppable.worker.page import Page
+
+
+class Options(NamedTuple):
+    """What a task's worker must know about it besides the call. Sent only when it is not all default."""
+
+    name: str | None = None
+    timeout_s: float | None = None
+    deadline: float | None = None
+    tokens: tuple[Any, ...] = ()
+    looked: bool = False  # its own token is among its arguments
+
+
+DEFAULT = Options()
+_NOTHING = object()
+_LENGTH = struct.Struct("<I")
+_PROGRESS = struct.Struct("<dd")
+
+
+class Loop:
+    """The state of one worker process."""
+
+    def __init__(self, sock: socket.socket, page: Page, gate: Gate, stack_fd: int) -> None:
+        self.sock, self.page, self.gate, self.stack_fd = sock, page, gate, stack_fd
+        self.reader = wire.Reader()
+        self.inbox: deque[Frame] = deque()
+        self.seen = 0  # the freeze last seen by claim
+        self.pid = os.getpid()
+
+    def send(self, kind: Kind, body: "bytes | bytearray | memoryview", task: int = 0, extra: int = 0) -> None:
+        """Write a whole frame. No interrupt lands meanwhile."""
+        gate = self.gate
+        gate.seal()
+        try:
+            head = wire.head(kind, len(body), task=task, extra=extra)
+            if len(body) < wire.CHUNK_BYTES:
+                self.sock.sendall(head + body)
+            else:
+                self.sock.sendall(head)
+                self.sock.sendall(body)
+        finally:
+            gate.unseal()
+
+    def next_frame(self) -> Frame | None:
+        """Wait for the parent's next frame; None when the parent has closed the channel."""
+        while not self.inbox:
+            frames: list[Frame] = []
+            if not self.reader.read(self.sock, frames):
+                return None
+            self.inbox.extend(frames)
+        return self.inbox.popleft()
+
+    def run(self) -> None:
+        """Run tasks until told to leave."""
+        while True:
+            if not self.inbox:
+                _flush()
+            frame = self.next_frame()
+            if frame is None or frame.kind != Kind.TASK:
+                return
+            claimed, self.seen = self.page.claim(frame.position, self.seen)
+            if claimed:
+                self.run_task(frame)
+
+    def run_task(self, frame: Frame) -> None:
+        """Run one claimed task and answer for it."""
+        page, gate = self.page, self.gate
+        gate.reset()
+        now = time.monotonic()
+        page.f64[pages.STARTED_AT] = now
+        page.u8[pages.LOOKED] = 0
+        page.u64[pages.CURRENT_TASK] = frame.task
+        if page.u32[pages.DUMPS]:
+            os.lseek(self.stack_fd, pages.PAGE_BYTES, os.SEEK_SET)
+            page.u32[pages.DUMPS] = 0
+        body = memoryview(frame.body)
+        task: intask.Running | None = None
+        try:
+            options = Options(*wire.loads(body[: frame.extra])) if frame.extra else DEFAULT
+            task = self._running(frame.task, options, now)
+            call = wire.loads(body[frame.extra :])
+        except BaseException as error:
+            error.add_note("(raised while the worker read the task's function and arguments)")
+            self._answer_error(frame.task, error, None)
+            page.u64[pages.CURRENT_TASK] = 0
+            return
+        del body, frame
+        intask.enter(task)
+        if options.looked:
+            page.u8[pages.LOOKED] = 1
+        value, error = self._call(task.id, call)
+        del call
+        if os.getpid() != self.pid:
+            _leave_fork(error)
+        intask.leave()
+        if task.reported:
+            done, total = page.f64[pages.DONE], page.f64[pages.TOTAL]
+            self.send(Kind.PROGRESS, _PROGRESS.pack(done, total), task.id)
+        if error is None:
+            self._answer_value(task.id, value)
+        elif isinstance(error, StopRequested) and task.asked():
+            reason = task.reason()
+            self._answer(Kind.STOPPED, reason.encode(1 << 12) if reason else b"", task.id)
+        else:
+            self._answer_error(task.id, error, task)
+        page.u64[pages.CURRENT_TASK] = 0
+
+    def _running(self, task: int, options: Options, now: float) -> intask.Running:
+        deadline = options.deadline
+        if options.timeout_s is not None:
+            until = now + options.timeout_s
+            deadline = until if deadline is None else min(deadline, until)
+        name = options.name or f"task {task}"
+
+        def send(kind: Kind, body: bytes) -> None:
+            self.send(kind, body, task)
+
+        return intask.Running(task, name, self.page, self.gate, send, options.tokens, deadline)
+
+    def _call(self, task: int, call: tuple[Callable[..., Any], Any, Any]) -> tuple[Any, BaseException | None]:
+        """Call it with the gate open; return (value, None) or (anything, error)."""
+        gate = self.gate
+        value: Any = _NOTHING
+        try:
+            try:
+                function, args, kwargs = call
+                del call
+                gate.task = task
+                value = function(*args, **kwargs)
+            finally:
+                gate.task = 0
+        except BaseException as error:
+            # An interrupt may have come after the value, or in `finally` before its only statement:
+            # then the gate is still open here, but it has landed and cannot land twice.
+            gate.task = 0
+            if value is _NOTHING:
+                return None, error
+        return value, None
+
+    # --- answers -----------------------------------------------------------------------------
+
+    def _answer(self, kind: Kind, body: "bytes | bytearray | memoryview", task: int, extra: int = 0) -> None:
+        if self.gate.landed:
+            extra |= wire.UNFIT
+        self.send(kind, body, task, extra)
+
+    def _answer_value(self, task: int, value: Any) -> None:
+        try:
+            body = wire.dumps(value)
+        except BaseException as error:
+            error.add_note(f"(raised while the worker pickled the task's result, a {type(value).__qualname__})")
+            self._answer_error(task, error, None)
+            return
+        self._answer(Kind.VALUE, body, task)
+
+    def _answer_error(self, task: int, error: BaseException, running: "intask.Running | None") -> None:
+        text = "".join(traceback.format_exception(type(error), error, _without_ours(error)))
+        context = _stop_in_context(error) if running is not None and running.asked() else None
+        traces = _drop_tracebacks(error)
+        try:
+            raw = wire.dumps((error, context))
+        except BaseException as pickling:
+            kind = f"{type(error).__module__}.{type(error).__qualname__}"
+            lost = pickle.PicklingError(f"the task raised a {kind} that does not pickle ({pickling}): {error!r:.500}")
+            raw = wire.dumps((lost, context))
+        finally:
+            del traces
+        encoded = text.encode("utf-8", "replace")
+        body = _LENGTH.pack(len(encoded)) + encoded + raw
+        self._answer(Kind.ERROR, body, task)
+
+
+def unpack_error(body: "bytes | bytearray | memoryview") -> tuple[str, memoryview]:
+    """Return the remote traceback's text and the pickle of (error, stop in its context) from an ERROR frame."""
+    view = memoryview(body)
+    (size,) = _LENGTH.unpack_from(view)
+    start = _LENGTH.size
+    return str(view[start : start + size], "utf-8", "replace"), view[start + size :]
+
+
+def unpack_progress(body: "bytes | bytearray | memoryview") -> tuple[float, float]:
+    """Return (done, total) from a PROGRESS frame; total is NaN when it is not known."""
+    done, total = _PROGRESS.unpack(body)
+    return done, total
+
+
+def _without_ours(error: BaseException) -> Any:
+    """Return the traceback from the task's function on: the loop's own frames say nothing to its author."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
+
+
+def _stop_in_context(error: BaseException) -> StopRequested | None:
+    """Return the stop that *error* was raised in the cleanup of, if any."""
+    seen = 0
+    link: BaseException | None = error
+    while link is not None and seen < 50:
+        if isinstance(link, StopRequested) and link is not error:
+            return StopRequested(link.reason)
+        link, seen = link.__context__ or link.__cause__, seen + 1
+    return None
+
+
+def _drop_tracebacks(error: BaseException) -> None:
+    """Cut the frames loose: they hold the task's locals alive, and some pickles try to take them along."""
+    error.__traceback__ = None
+
+
+def _leave_fork(error: BaseException | None) -> None:
+    """End a child that the task forked and that came back out of the task's function."""
+    if error is not None and not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    _flush()
+    os._exit(0 if error is None else 1)
+
+
+def _flush() -> None:
+    """Write out what tasks printed: a worker may be killed at any moment after."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            pass  # there is none, it was closed, or nobody reads it
+
+
+def chunk(function: Callable[..., Any], items: list[tuple[Any, ...]]) -> list[Any]:
+    """Call *function* with each of *items*; it is how `map` sends several calls as one task."""
+    return [function(*item) for item in items]

@@ -1,0 +1,100 @@
+"""The first lines that run in a worker, and its last.
+
+What comes here is a socket to the parent and the descriptor of a page; the setup is either given
+(a fork has it already) or is the first frame.
+"""
+
+import os
+import socket
+import sys
+import traceback
+
+from stoppable import wire
+from stoppable.flags import kernel
+from stoppable.flags.owner import trust_owner
+from stoppable.wire import Kind
+from stoppable.worker import setup as setups
+from stoppable.worker import start
+from stoppable.worker.gate import Gate
+from stoppable.worker.loop import Loop
+from stoppable.worker.page import Page
+from stoppable.worker.setup import Setup
+
+
+def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watcher: int | None = None) -> None:
+    """Be a worker until told to leave, then end this process. Never returns.
+
+    Args:
+        sock: the channel to the parent.
+        page_fd: the file of the shared page; closed here.
+        setup: what to set up, or None to read it from the channel.
+        watcher: the process id of our parent, if we must die with it.
+    """
+    code = 1
+    try:
+        start.reset_inherited()
+        if watcher is not None:
+            start.die_with(watcher)
+        start.become_subreaper()
+        kernel.join_fence()  # from here on the parent's barriers reach this process: see Page
+        page = Page(page_fd)
+        gate = Gate(page)
+        stack_fd = start.open_stack_file(page_fd)
+        os.close(page_fd)
+        start.open_gate_to_signals(gate)
+        loop = Loop(sock, page, gate, stack_fd)
+        if _boot(loop, setup):
+            loop.run()
+            code = 0
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the parent has gone, or has given us up: there is nobody to tell
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _end(code)
+
+
+def _boot(loop: Loop, setup: Setup | None) -> bool:
+    try:
+        if setup is None:
+            frame = loop.next_frame()
+            if frame is None or frame.kind != Kind.SETUP:
+                return False
+            setup = wire.loads(frame.body)
+        assert isinstance(setup, Setup)
+        trust_owner(setup.parent_pid)
+        setups.apply(setup)
+    except BaseException as error:
+        text = "".join(traceback.format_exception(error))
+        loop.send(Kind.BOOT_FAILED, text.encode("utf-8", "replace"))
+        return False
+    start.name_process("stoppable-work")
+    # A module that the initializer or __main__ imported may have taken SIGINT for itself.
+    start.open_gate_to_signals(loop.gate)
+    loop.send(Kind.READY, b"")
+    return True
+
+
+def _end(code: int) -> None:
+    """Run what a process owes at its end, then leave: none of the parent's own endings must run here."""
+    try:
+        import threading
+
+        if code == 0:
+            getattr(threading, "_shutdown", lambda: None)()
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util._exit_function()
+        if code == 0:
+            import atexit
+
+            getattr(atexit, "_run_exitfuncs", lambda: None)()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BaseException:
+                pass
+        os._exit(code)

@@ -1,0 +1,171 @@
+"""The page that the parent shares with one worker: facts that must be read or written without a message.
+
+Every field has one writer, named below; the other side only reads. It must never hold a pointer or
+a pickle that decides anything: the worker's task can scribble on it and harm only itself.
+
+The claim, and how a task is recalled. The worker says `claimed = p` *before* it starts the task at
+position p, and then looks whether `freeze` has moved. The parent, to take back the task at position
+p, makes `freeze` odd, has the kernel run a memory barrier on every CPU that runs one of our workers,
+and reads `claimed`. Either the barrier came before the worker's claim, and the worker sees the
+freeze; or after it, and the parent sees the claim. So both can never believe that they have the
+task. The parent then marks what it took back as void and makes `freeze` even. A claim therefore
+costs the worker two stores and two loads, and no system call.
+
+Invariants:
+1. A position is claimed once, in order.  2. A void position is never run.
+3. `asked_task` is written before `asked`, so who sees the flag finds out for whom it is.
+"""
+
+import mmap
+import os
+import struct
+
+from stoppable.flags.kernel import fence as _fence
+from stoppable.flags.waiting import wait_any
+from stoppable.flags.words import Word
+from stoppable.reason import StopReason
+
+PAGE_BYTES = 4096
+STACK_BYTES = 1 << 16  # faulthandler writes stacks behind the page, in the same file
+TOTAL_BYTES = PAGE_BYTES + STACK_BYTES
+RING = 256  # more tasks than may ever be sent ahead
+REASON_AT, REASON_BYTES = 512, 512
+TOKEN_AT, TOKEN_BYTES = 1024, 3072
+_VOID_AT = 128
+
+# Indices of 4-byte fields.
+CLAIMED = 0  # by the worker: the last position it claimed
+FREEZE = 1  # by the parent: odd while it recalls
+ASKED = 2  # by the parent (and cleared by the worker when stale): see `ask`
+DUMPS = 3  # by the parent: stacks asked for since the worker rewound the file
+THAWED = 27  # by the parent: set while it does not recall, so that a worker can wait for that
+TOKEN_SIZE = 28  # by the worker: bytes of the task's pickled token, 0 = it has none
+# Indices of 8-byte fields.
+ASKED_TASK = 2  # by the parent: the task that `asked` is for
+CURRENT_TASK = 3  # by the worker: the task it runs, 0 = none
+INTERRUPT_TASK = 4  # by the parent: the only task that an interrupt may hit
+TOKEN_TASK = 5  # by the worker: the task whose token is at TOKEN_AT
+# Indices of doubles.
+STARTED_AT = 6  # by the worker, monotonic seconds
+SHIELD_UNTIL = 7  # by the worker: 0 = no shield
+BEAT_AT = 8  # by the worker
+DONE, TOTAL = 9, 10  # by the worker: progress()
+# Indices of bytes.
+LOOKED = 100  # by the worker (cleared by the parent after it read it): looked at its token
+
+
+class Page:
+    """One shared page; both sides use this class, each writing only its own fields."""
+
+    __slots__ = ("_map", "asked", "f64", "looked", "thawed", "u8", "u32", "u64")
+
+    def __init__(self, fd: int) -> None:
+        """Map the page in the file *fd*, which may be closed afterwards."""
+        self._map = mmap.mmap(fd, TOTAL_BYTES)
+        self.u8 = memoryview(self._map)
+        head = self.u8[:PAGE_BYTES]
+        self.u32, self.u64, self.f64 = head.cast("I"), head.cast("Q"), head.cast("d")
+        self.asked = Word(self._map, ASKED * 4)
+        self.thawed = Word(self._map, THAWED * 4)
+        self.looked = self.u8[LOOKED : LOOKED + 1]
+
+    @staticmethod
+    def make() -> int:
+        """Return the file descriptor of a new page: memory with no name, gone with its last user."""
+        fd = os.memfd_create("stoppable-page", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(fd, TOTAL_BYTES)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    # --- the parent's side -------------------------------------------------------------------
+
+    def recall(self, position: int) -> bool:
+        """Take back the task at *position*; False if the worker has claimed it."""
+        u32 = self.u32
+        self.thawed.clear()
+        u32[FREEZE] = u32[FREEZE] + 1
+        _fence()
+        taken = u32[CLAIMED] < position
+        if taken:
+            self.u8[_VOID_AT + position % RING] = 1
+        _fence()
+        u32[FREEZE] = u32[FREEZE] + 1
+        self.thawed.set_and_wake()
+        return taken
+
+    def ask(self, task: int, reason: StopReason) -> None:
+        """Set the flag that *task* looks at, and wake it if it sleeps on it."""
+        raw = reason.encode(REASON_BYTES - 4)
+        self.u8[REASON_AT + 4 : REASON_AT + 4 + len(raw)] = raw
+        self.u32[REASON_AT // 4] = len(raw)
+        self.u64[ASKED_TASK] = task
+        self.asked.set_and_wake()
+
+    # --- the worker's side -------------------------------------------------------------------
+
+    def claim(self, position: int, seen: int) -> tuple[bool, int]:
+        """Claim *position*; return (not recalled, the freeze that was seen).
+
+        *seen* is what the previous call returned; 0 at first.
+        """
+        u32 = self.u32
+        u32[CLAIMED] = position
+        freeze = u32[FREEZE]
+        if freeze != seen:
+            while freeze % 2:
+                # The parent is between its two steps, some microseconds; if it was killed there,
+                # this process ends with it.
+                wait_any([self.thawed], 1.0)
+                freeze = u32[FREEZE]
+            _fence()
+        index = _VOID_AT + position % RING
+        if self.u8[index]:
+            self.u8[index] = 0
+            return False, freeze
+        return True, freeze
+
+    def forget_stale_ask(self, task: int) -> bool:
+        """Return whether *task* is asked to stop; if the flag is of an earlier task, lower it."""
+        if self.u64[ASKED_TASK] == task:
+            return True
+        self.asked.clear()
+        # The parent writes the task and then the flag; we lower the flag and then read the task.
+        # Without a fence here, both could miss each other and an ask would be lost.
+        _fence()
+        if self.u64[ASKED_TASK] == task:
+            self.asked.set_and_wake()
+            return True
+        return False
+
+    def reason(self) -> StopReason | None:
+        """Return the reason of the last ask, or None if it cannot be read."""
+        size = self.u32[REASON_AT // 4]
+        if not 0 < size <= REASON_BYTES - 4:
+            return None
+        try:
+            return StopReason.decode(self.u8[REASON_AT + 4 : REASON_AT + 4 + size])
+        except (IndexError, struct.error):
+            return None
+
+    def bind_token(self, task: int, raw: bytes) -> bool:
+        """Show the pickled token of *task* to the parent; False if it does not fit."""
+        if len(raw) > TOKEN_BYTES:
+            return False
+        self.u64[TOKEN_TASK] = 0
+        self.u8[TOKEN_AT : TOKEN_AT + len(raw)] = raw
+        self.u32[TOKEN_SIZE] = len(raw)
+        self.u64[TOKEN_TASK] = task
+        _fence()
+        return True
+
+    def bound_token(self, task: int) -> bytes | None:
+        """Return what `bind_token` showed for *task*, or None."""
+        _fence()
+        size = self.u32[TOKEN_SIZE]
+        if self.u64[TOKEN_TASK] != task or size > TOKEN_BYTES:
+            return None
+        return bytes(self.u8[TOKEN_AT : TOKEN_AT + size])
+

@@ -1,0 +1,123 @@
+"""What a worker must know before its first task: made once by the parent, the same for all workers.
+
+A worker finds the same modules as its parent (`sys.path`, `sys.argv`, the working directory), the
+same `__main__` under the name `__mp_main__`, and can open what the parent's multiprocessing made
+(its authentication key). That is what `multiprocessing` gives its spawned children, too.
+"""
+
+import os
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Setup:
+    """The parent's surroundings, and the initializer to run in each worker.
+
+    Attributes:
+        inherited: True if the worker is a fork of the parent, so there is nothing to set up but the initializer.
+        main_name, main_path: how to find `__main__` again; both None when it cannot be imported.
+    """
+
+    name: str
+    parent_pid: int
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[Any, ...] = ()
+    inherited: bool = False
+    sys_path: list[str] = field(default_factory=list)
+    argv: list[str] = field(default_factory=list)
+    cwd: str | None = None
+    authkey: bytes | None = None
+    main_name: str | None = None
+    main_path: str | None = None
+
+
+def describe(name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> Setup:
+    """Return the setup that makes a fresh interpreter resemble this one."""
+    setup = Setup(name, os.getpid(), initializer, initargs)
+    setup.sys_path, setup.argv = list(sys.path), list(sys.argv)
+    try:
+        setup.cwd = os.getcwd()
+    except OSError:
+        setup.cwd = None  # it was removed; the worker stays where it starts
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        setup.authkey = bytes(process.current_process().authkey)
+    _describe_main(setup)
+    return setup
+
+
+def _describe_main(setup: Setup) -> None:
+    from stoppable.wire import main_is_importable
+
+    if not main_is_importable():
+        return
+    main = sys.modules["__main__"]
+    name = getattr(getattr(main, "__spec__", None), "name", None)
+    if name is not None and name != "__main__":
+        setup.main_name = name
+        return
+    path = main.__file__
+    if path is not None:
+        setup.main_path = os.path.join(setup.cwd, path) if setup.cwd and not os.path.isabs(path) else path
+
+
+# True while `__main__` is run again in a worker: then making a pool would never end.
+importing_main = False
+
+
+def apply(setup: Setup) -> None:
+    """Make this process resemble the parent, then run the initializer.
+
+    Raises:
+        BaseException: whatever `__main__` or the initializer raised.
+    """
+    if not setup.inherited:
+        _surround(setup)
+        _import_main(setup)
+    if setup.initializer is not None:
+        setup.initializer(*setup.initargs)
+
+
+def _surround(setup: Setup) -> None:
+    sys.path[:] = setup.sys_path
+    sys.argv[:] = setup.argv
+    if setup.cwd is not None:
+        try:
+            os.chdir(setup.cwd)
+        except OSError:
+            pass  # gone meanwhile: not a reason to run nothing
+    if setup.authkey is not None:
+        from multiprocessing.process import current_process
+
+        current_process().authkey = setup.authkey
+
+
+def _import_main(setup: Setup) -> None:
+    global importing_main
+    if setup.main_name is None and setup.main_path is None:
+        return
+    import runpy
+
+    old = sys.modules["__main__"]
+    importing_main = True
+    try:
+        if setup.main_name is not None:
+            if setup.main_name.endswith(".__main__"):
+                return  # a package run by -m: as in multiprocessing, its __main__ is not run again
+            names = runpy.run_module(setup.main_name, run_name="__mp_main__", alter_sys=True)
+        else:
+            assert setup.main_path is not None
+            base = os.path.splitext(os.path.basename(setup.main_path))[0]
+            if base in ("ipython", "__main__"):
+                return
+            names = runpy.run_path(setup.main_path, run_name="__mp_main__")
+    finally:
+        importing_main = False
+    main = types.ModuleType("__mp_main__")
+    main.__dict__.update(names)
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main
+    del old

@@ -1,0 +1,92 @@
+"""Turns a process that was just forked or spawned into a worker: what it inherited is reset first.
+
+A worker must not run its parent's signal handlers (an asyncio SIGTERM handler would write into the
+parent's own pipe), must not be hit by the terminal's Ctrl-C, must not read the terminal, and must end
+with the process that watches it.
+"""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+
+from stoppable.worker.gate import Gate
+from stoppable.worker.page import PAGE_BYTES
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+
+# One that programs hardly use. musl and glibc both keep some at the low end for themselves.
+STACK_SIGNAL = int(getattr(signal, "SIGRTMAX", signal.SIGUSR2 + 3)) - 3
+
+
+def prctl(option: int, value: int) -> None:
+    """Call prctl(2); do nothing where there is none."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+
+
+def name_process(name: str) -> None:
+    """Set the name that `ps -o comm` shows, at most 15 characters."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Have orphaned descendants come to this process instead of to init, so that they can be found."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with(parent: int) -> None:
+    """Be killed when the process *parent*, our parent, ends; leave at once if it has already.
+
+    The signal is bound to the parent's *thread* that forked us. The caller must be a process whose
+    only thread lives as long as itself, as the warden is.
+    """
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux" and os.getppid() != parent:
+        os._exit(1)
+
+
+def reset_inherited(*, new_session: bool = True) -> None:
+    """Reset signal handlers, mask and wakeup fd, take stdin from /dev/null, and lead a session of our own."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        # Python itself ignores SIGPIPE and SIGXFSZ, to have them as errors; so must a worker.
+        if number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ):
+            continue
+        try:
+            if signal.getsignal(number) not in (signal.SIG_DFL, None):
+                signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass  # a number that the C library keeps for itself
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if new_session:
+        try:
+            os.setsid()
+        except PermissionError:
+            pass  # we lead a group already, which is what matters
+    null = os.open(os.devnull, os.O_RDONLY)
+    if null != 0:
+        os.dup2(null, 0)
+        os.close(null)
+    sys.stdin = open(0, closefd=False)
+
+
+def open_gate_to_signals(gate: Gate) -> None:
+    """Let SIGINT reach *gate*, and nothing else of Python's."""
+    signal.signal(signal.SIGINT, gate.on_signal)
+
+
+def open_stack_file(page_fd: int) -> int:
+    """Have faulthandler write all threads' stacks behind the page on STACK_SIGNAL; return the file's descriptor.
+
+    Its handler is C and needs no GIL, so it also works while C code holds it. The file is opened anew,
+    for an offset of our own.
+    """
+    fd = os.open(f"/proc/self/fd/{page_fd}", os.O_RDWR | os.O_CLOEXEC)
+    os.lseek(fd, PAGE_BYTES, os.SEEK_SET)
+    faulthandler.register(STACK_SIGNAL, file=fd, all_threads=True, chain=False)
+    return fd
