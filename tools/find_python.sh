@@ -11,7 +11,7 @@ runs() {
 for name in "$@"; do
     runs "$name" && exit 0
     root=$(pyenv root 2>/dev/null) || root=${PYENV_ROOT:-$HOME/.pyenv}
-    version=${name##*/python}
+    version=${name##*python}
     for path in "$root"/versions/"$version".*/bin/python "$root"/versions/"$version"/bin/python; do
         [ -x "$path" ] && runs "$path" && exit 0
     done
