@@ -3,10 +3,11 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import check_behaviours
 import check_docs
 import check_sizes
-import pytest
 
 
 @pytest.mark.parametrize(

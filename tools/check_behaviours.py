@@ -16,7 +16,7 @@ LIST = ROOT / "docs" / "behaviours.md"
 LAST = 112
 
 _ROW = re.compile(r"^\| (\d+) \| (.+) \| (tested|later: .+) \|$")
-_NAMED = re.compile(r"Behaviours? ((?:\d+(?:\s*[-–]\s*\d+)?(?:,\s*|\s+and\s+)?)+)\.", re.IGNORECASE)
+_NAMED = re.compile(r"Behaviours? ((?:\d+(?:\s*[-–]\s*\d+)?(?:,\s*and\s+|,\s*|\s+and\s+)?)+)\.", re.IGNORECASE)
 
 
 def claims() -> dict[int, str]:
