@@ -42,7 +42,7 @@ class Handle(NamedTuple):
     fd: int
     path: str
     nonce: bytes
-    index: int
+    record: int
 
 
 class Chunk:

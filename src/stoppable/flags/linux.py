@@ -123,7 +123,7 @@ def _wait_one(cell: Cell, spec: Any) -> bool:
 
 
 def _wait_many(cells: Sequence[Cell], spec: Any, until: float | None) -> bool:
-    many = (_Waiter * len(cells))(*[(0, cell.address, _U32, 0) for cell in cells])
+    many = (_Waiter * len(cells))(*[_Waiter(0, cell.address, _U32, 0) for cell in cells])
     while True:
         if _syscall(_WAITV, many, len(cells), 0, spec, _MONOTONIC) >= 0:
             return True

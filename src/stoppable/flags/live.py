@@ -34,9 +34,7 @@ def _arm() -> None:
             flag.is_set = _watch_first(ref, flag.is_set, flag._records())
 
 
-def _watch_first(
-    ref: "weakref.ref[Any]", fast: Callable[[], bool], records: Sequence[Record]
-) -> Callable[[], bool]:
+def _watch_first(ref: "weakref.ref[Any]", fast: Callable[[], bool], records: Sequence[Record]) -> Callable[[], bool]:
     def is_set() -> bool:
         flag = ref()
         if flag is not None and flag.is_set is is_set:

@@ -67,7 +67,7 @@ class Record:
     @classmethod
     def find(cls, handle: Handle) -> "Record":
         """Return the record of *handle*; if it is gone, one that is set and orphaned."""
-        return cls(slab.find(handle), handle.index)
+        return cls(slab.find(handle), handle.record)
 
     def share(self) -> Handle:
         """Return its handle for another process; the record is then never given out again."""

@@ -60,9 +60,7 @@ class StopToken:
     _deadline: float  # the earliest of its own and all above; inf if there is none
     _reason: StopReason | None  # what was read once never changes
 
-    def __init__(
-        self, *, timeout: float | None = None, deadline: float | None = None, name: str | None = None
-    ) -> None:
+    def __init__(self, *, timeout: float | None = None, deadline: float | None = None, name: str | None = None) -> None:
         self._adopt(Record.new(), (), _earlier(timeout, deadline), name)
 
     def _adopt(self, own: Record, above: tuple[Record, ...], deadline: float, name: str | None) -> None:
@@ -244,7 +242,7 @@ class StopToken:
     def _records(self) -> tuple[Record, ...]:
         return (self._own, *self._above)
 
-    def _sources(self) -> Sequence[Word]:
+    def _sources(self) -> list[Word]:
         return [record.flag for record in self._records()]
 
     def _decide(self) -> StopReason | None:
