@@ -69,7 +69,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         initargs: tuple[Any, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
-        policy: StopPolicy = StopPolicy(),  # noqa: B008  # frozen
+        policy: StopPolicy = StopPolicy(),
         timeout: float | None = None,
         name: str | None = None,
     ) -> None:
@@ -95,7 +95,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
 
     # --- running calls -------------------------------------------------------------------------
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:  # type: ignore[override]
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have `fn(*args, **kwargs)` called in a worker; return its future.
 
         Does not wait. What does not pickle fails the future, not this call.

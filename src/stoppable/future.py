@@ -127,7 +127,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         with self._condition:
             if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
                 return True
-            return self._state == FINISHED and isinstance(self._exception, TaskStopped)  # type: ignore[attr-defined]
+            return self._state == FINISHED and isinstance(self._exception, TaskStopped)
 
     def partial(self, default: Any = None) -> Any:
         """Return what the task gave to `publish()` last, or *default*; also while it runs, and after a kill."""
@@ -198,7 +198,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         try:
             raise stop_error
         finally:
-            self = stop_error = None  # type: ignore[assignment]  # no cycle through this frame
+            del stop_error  # no cycle: the error holds this frame
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the task raised, or None; raise TaskStopped if it was stopped."""
@@ -250,12 +250,12 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         """End as cancelled. The caller holds the condition, and calls the callbacks after."""
         self._stop_error = error
         self._state = CANCELLED_AND_NOTIFIED
-        for waiter in self._waiters:  # type: ignore[attr-defined]
+        for waiter in self._waiters:
             waiter.add_cancelled(self)
         self._condition.notify_all()
 
     def _never_started(self, task: Task, reason: StopReason) -> TaskStopped:
-        return TaskStopped(reason=reason, started=False, task=task.name)
+        return TaskStopped(reason=reason, started=False, task=task.title())
 
     def _call_on_stopped(self) -> None:
         task = self._task
@@ -267,4 +267,3 @@ class Future(concurrent.futures.Future[T], Generic[T]):
             call(self)
         except Exception:
             log.exception("on_stopped of %s raised", task.name)
-

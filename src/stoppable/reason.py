@@ -76,7 +76,7 @@ class StopReason:
         return head + b"".join(raw)
 
     @classmethod
-    def decode(cls, data: "bytes | memoryview") -> "StopReason":
+    def decode(cls, data: "bytes | bytearray | memoryview") -> "StopReason":
         """Return the reason that `encode` wrote at the start of *data*."""
         kind, pid, at, *lengths = _HEAD.unpack_from(data)
         texts: list[str | None] = []

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("stoppable")
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _STORM = "workers cannot be started: several in a row ended before they were ready. Their own messages are on stderr."
-_NO_GUARD = (
-    " If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."
-)
+_NO_GUARD = " If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."
 
 
 class Hands:
@@ -213,7 +211,7 @@ class Hands:
             look = f"it last checked over {waited:.3g} s ago"
         else:
             look = "it never checked"
-        log.warning("stopping %s: %s, %.3g s after the stop was asked for; %s", task.name, rung, waited, look)
+        log.warning("stopping %s: %s, %.3g s after the stop was asked for; %s", task.title(), rung, waited, look)
 
     def _take_stack(self, channel: Channel, task: Task) -> None:
         if channel.pid is None or channel.ended:

@@ -1,6 +1,7 @@
 """What the shell keeps of a task from its submission to its end, and how its end reaches the future."""
 
 import logging
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +16,9 @@ from stoppable.wire import Frame, Kind
 from stoppable.worker.loop import unpack_error
 
 log = logging.getLogger("stoppable")
+_LARGE_BYTES = 1 << 16
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
 
 
 class Sink(Protocol):
@@ -84,6 +88,18 @@ class Task:
         self.stack: str | None = None
         self.worker: int | None = None
 
+    def title(self) -> str:
+        """Return its name and its arguments, short. The arguments are read back from the pickle: most tasks need no title."""
+        if len(self.call) > _LARGE_BYTES:
+            return f"{self.name}(…)"
+        try:
+            _, args, kwargs = wire.loads(self.call)
+            shown = [_short.repr(arg) for arg in args]
+            shown += [f"{key}={_short.repr(value)}" for key, value in kwargs.items()]
+        except Exception:
+            return f"{self.name}(…)"
+        return f"{self.name}({', '.join(shown)})"
+
     def report(self) -> Report:
         """Return what was done to stop it, so far."""
         return Report(self.reason, tuple(self.rungs), self.stack)
@@ -104,7 +120,7 @@ class Task:
                         exitcode=None if died else code,
                         signal=-code if died and code is not None else None,
                         reason=self.reason,
-                        task=self.name,
+                        task=self.title(),
                         stack=self.stack,
                     )
                 )
@@ -131,7 +147,9 @@ class Task:
             if not isinstance(error, BaseException):
                 raise TypeError(f"unpickling gave a {type(error).__name__}, not an exception")
         except BaseException as unpickling:
-            unpickling.add_note(f"(raised while the exception of {self.name} was unpickled; its traceback is the cause)")
+            unpickling.add_note(
+                f"(raised while the exception of {self.name} was unpickled; its traceback is the cause)"
+            )
             error = unpickling
         error.__cause__ = RemoteTraceback(text)
         if context is not None and error.__context__ is None:
@@ -153,7 +171,7 @@ class Task:
             partial=self.read_partial(),
             confirmed=end.confirmed,
             started=end.started,
-            task=self.name,
+            task=self.title(),
             stack=self.stack,
         )
         if isinstance(error, TaskTimeout):

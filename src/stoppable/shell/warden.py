@@ -22,7 +22,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from stoppable.shell import tree
 from stoppable.shell.control import Control, Message, Op
@@ -98,7 +98,7 @@ class Warden:
             except BlockingIOError:
                 return None
             if got is None:
-                self._end()
+                self._end()  # the parent has closed it
             message, fds = got
             if message.op == Op.SPAWN:
                 newborn = self._fork(message.who, fds)
@@ -184,7 +184,7 @@ class Warden:
         os.close(pidfd)
         self.guarded = {pid: fd for pid, fd in self.guarded.items() if fd != pidfd}
 
-    def _end(self) -> None:
+    def _end(self) -> NoReturn:
         """Kill all that is below us, wait until it is gone, and end this process."""
         signal.set_wakeup_fd(-1)
         for pid in self.guarded:  # those that have ended were forgotten when their pidfd said so

@@ -100,14 +100,13 @@ class Loop:
             os.lseek(self.stack_fd, pages.PAGE_BYTES, os.SEEK_SET)
             page.u32[pages.DUMPS] = 0
         body = memoryview(frame.body)
-        task: intask.Running | None = None
         try:
             options = Options(*wire.loads(body[: frame.extra])) if frame.extra else DEFAULT
             task = self._running(frame.task, options, now)
             call = wire.loads(body[frame.extra :])
-        except BaseException as error:
-            error.add_note("(raised while the worker read the task's function and arguments)")
-            self._answer_error(frame.task, error, None)
+        except BaseException as unreadable:
+            unreadable.add_note("(raised while the worker read the task's function and arguments)")
+            self._answer_error(frame.task, unreadable, None)
             page.u64[pages.CURRENT_TASK] = 0
             return
         del body, frame
@@ -182,15 +181,13 @@ class Loop:
     def _answer_error(self, task: int, error: BaseException, running: "intask.Running | None") -> None:
         text = "".join(traceback.format_exception(type(error), error, _without_ours(error)))
         context = _stop_in_context(error) if running is not None and running.asked() else None
-        traces = _drop_tracebacks(error)
+        error.__traceback__ = None  # its frames hold the task's locals, and some pickles try to take them along
         try:
             raw = wire.dumps((error, context))
         except BaseException as pickling:
             kind = f"{type(error).__module__}.{type(error).__qualname__}"
             lost = pickle.PicklingError(f"the task raised a {kind} that does not pickle ({pickling}): {error!r:.500}")
             raw = wire.dumps((lost, context))
-        finally:
-            del traces
         encoded = text.encode("utf-8", "replace")
         body = _LENGTH.pack(len(encoded)) + encoded + raw
         self._answer(Kind.ERROR, body, task)
@@ -227,11 +224,6 @@ def _stop_in_context(error: BaseException) -> StopRequested | None:
             return StopRequested(link.reason)
         link, seen = link.__context__ or link.__cause__, seen + 1
     return None
-
-
-def _drop_tracebacks(error: BaseException) -> None:
-    """Cut the frames loose: they hold the task's locals alive, and some pickles try to take them along."""
-    error.__traceback__ = None
 
 
 def _leave_fork(error: BaseException | None) -> None:

@@ -168,4 +168,3 @@ class Page:
         if self.u64[TOKEN_TASK] != task or size > TOKEN_BYTES:
             return None
         return bytes(self.u8[TOKEN_AT : TOKEN_AT + size])
-
