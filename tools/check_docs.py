@@ -3,7 +3,8 @@
 1. Every link to a file, and to a heading of one, leads somewhere; every path in backticks exists.
 2. A block marked `<!-- file: PATH -->` is that file; one marked `<!-- output: PATH -->` is what it prints.
 3. A block marked `<!-- diagram: NAME -->` is what `stoppable.core.diagram.NAME()` draws.
-4. Every other Python block compiles, and what it imports from stoppable is there.
+4. A block marked `<!-- program -->` runs to its end, and prints what its comments `# -> text` say, line by line.
+5. Every other Python block compiles, and what it imports from stoppable is there.
 
 With `--write`, the blocks of 2 (files) and 3 are written anew instead.
 """
@@ -13,6 +14,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,9 +24,10 @@ RUN_S = 120  # for an example; far above what any takes
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"[\w.-]+(/[\w.-]+)+\.(py|md|sh|toml)|[\w.-]+(/[\w.-]+)*/")
+_PRINTS = re.compile(r"# -> (.+)$", re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<kind>file|output|diagram): (?P<what>\S+) -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$",
+    r"(?:<!-- (?P<kind>file|output|diagram|program)(?:: (?P<what>\S+))? -->\n)?^```(?P<language>\w*)\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -74,28 +77,45 @@ def bad_blocks(text: str) -> Iterator[str]:
             yield from bad_output(what, body)
         elif kind == "diagram" and (draw := drawing(what)) is not None and body != draw().rstrip("\n") + "\n":
             yield f"the diagram {what} is not the one that is drawn now (tools/check_docs.py --write)"
+        elif kind == "program":
+            yield from bad_program(body)
         elif kind is None and block["language"] == "python":
             yield from bad_python(body)
 
 
 def bad_output(what: str, expected: str) -> Iterator[str]:
     """Yield how the output of the program *what* differs from *expected*."""
+    # Two processes print, so the order of the lines may differ.
+    printed = run(ROOT / what, what)
+    if printed is not None and sorted(printed.splitlines()) != sorted(expected.splitlines()):
+        yield f"{what} prints:\n{printed}"
+
+
+def bad_program(body: str) -> Iterator[str]:
+    """Yield how what the program *body* prints differs from what its comments say."""
+    expected = _PRINTS.findall(body)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "program.py"
+        path.write_text(body)
+        printed = run(path, "a program")
+    if printed is not None and printed.splitlines() != expected:
+        yield f"a program should print {expected}, and prints:\n{printed}"
+
+
+def run(path: Path, name: str) -> str | None:
+    """Return what the program at *path* prints, or how it failed; None while there is no pool to run it with."""
     if not has_name("stoppable", "ProcessPoolExecutor"):
-        print(f"skipped: the output of {what}, since there is no pool yet")
-        return
-    run = subprocess.run(
-        [sys.executable, str(ROOT / what)],
+        print(f"skipped: the output of {name}, since there is no pool yet")
+        return None
+    done = subprocess.run(
+        [sys.executable, str(path)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=RUN_S,
         check=False,
     )
-    if run.returncode != 0:
-        yield f"{what} ended with {run.returncode}:\n{run.stderr}"
-    elif sorted(run.stdout.splitlines()) != sorted(expected.splitlines()):
-        # Two processes print, so the order of the lines may differ.
-        yield f"{what} prints:\n{run.stdout}"
+    return done.stdout if done.returncode == 0 else f"(ended with {done.returncode})\n{done.stdout}{done.stderr}"
 
 
 def bad_python(body: str) -> Iterator[str]:
