@@ -4,6 +4,7 @@ import multiprocessing.util
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,12 +38,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     multiprocessing.util.Finalize(None, shutil.rmtree, (config.stash[_ROOT], True), exitpriority=-200)
 
 
+def tidy() -> None:
+    """Close the memory for flags of which no flag is left: a process keeps some for the next one."""
+    slab = sys.modules.get("stoppable.flags.slab")
+    if slab is not None:
+        slab.trim()
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail the test that leaves a process, a thread, a file descriptor, shared memory or a file."""
     folders = (request.config.stash[_ROOT],)
+    tidy()
     before = leaks.snapshot(folders)
     yield
-    found = leaks.leftovers(before, folders)
+    found = leaks.leftovers(before, folders, tidy=tidy)
     if found:
         pytest.fail("the test left behind:\n  " + "\n  ".join(found), pytrace=False)

@@ -19,7 +19,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +64,16 @@ def snapshot(folders: Iterable[Path] = ()) -> Snapshot:
     )
 
 
-def leftovers(before: Snapshot, folders: Iterable[Path] = (), settle_s: float = SETTLE_S) -> list[str]:
-    """Return a line for each thing that is there now, was not *before*, and stays for *settle_s* seconds."""
+def leftovers(
+    before: Snapshot,
+    folders: Iterable[Path] = (),
+    settle_s: float = SETTLE_S,
+    tidy: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Return a line for each thing that is there now, was not *before*, and stays for *settle_s* seconds.
+
+    *tidy* gives back what is only kept for the next use; it is called when something is there.
+    """
     folders = tuple(folders)
     until = time.monotonic() + settle_s
     pause = 0.005
@@ -77,6 +85,7 @@ def leftovers(before: Snapshot, folders: Iterable[Path] = (), settle_s: float = 
             return found
         # A queue's thread or a future's socket may live in a reference cycle; collecting ends it.
         gc.collect()
+        tidy()
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
 
