@@ -113,15 +113,14 @@ def our_processes() -> Iterator[tuple[int, Stat]]:
         if pid == me or pid in known or stat.start < own.start:
             continue
         forked = any(stat.places) and stat.places == own.places
-        if pid in family or forked or (needle is not None and needle in _environ(pid).split(b"\0")):
+        if pid in family or forked or (needle is not None and needle in _read(pid, "environ").split(b"\0")):
             yield pid, stat
 
 
 def read_stat(pid: int) -> Stat | None:
     """Return what the system says of process *pid*, or None if it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
+    text = _read(pid, "stat").decode(errors="replace")
+    if not text:
         return None
     # The name is in parentheses and may hold anything, also parentheses and spaces.
     head, _, tail = text.rpartition(")")
@@ -138,11 +137,21 @@ def _pids() -> Iterator[int]:
             yield int(name)
 
 
-def _environ(pid: int) -> bytes:
+def _read(pid: int, name: str) -> bytes:
+    # Without pathlib and buffers: this is read for every process of the machine, around every test.
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
+        fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 16):
+            parts.append(part)
+        return b"".join(parts)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
 
 
 def _compare(before: Snapshot, folders: tuple[Path, ...]) -> list[str]:
@@ -159,11 +168,7 @@ def _compare(before: Snapshot, folders: tuple[Path, ...]) -> list[str]:
 
 
 def _command(pid: int) -> str:
-    try:
-        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return ""
-    return raw.replace(b"\0", b" ").decode(errors="replace").strip()[:200]
+    return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()[:200]
 
 
 def _fds() -> Iterator[tuple[int, str]]:
@@ -192,13 +197,7 @@ def _is_anothers(path: str) -> bool:
     if not path.startswith(f"{_SHM}/"):
         return False
     ours = {os.getpid(), *(pid for pid, _ in our_processes())}
-    users = set()
-    for pid in _pids():
-        try:
-            if path in Path(f"/proc/{pid}/maps").read_text(errors="replace"):
-                users.add(pid)
-        except OSError:
-            continue
+    users = {pid for pid in _pids() if path.encode() in _read(pid, "maps")}
     return bool(users) and not users & ours
 
 

@@ -133,16 +133,7 @@ def test_a_descriptor_that_is_now_something_else_is_reported():
 
 def test_shared_memory_is_reported():
     before = leaks.snapshot()
-    path = Path("/dev/shm") / f"stoppable-{os.getpid()}"
-    path.touch()
-    try:
-        assert found(before) == f"file {path}"
-    finally:
-        path.unlink()
-
-
-def test_shared_memory_that_this_process_maps_is_reported():
-    before = leaks.snapshot()
+    # Mapped, so that a second run of the tests on this machine sees that it is not its own.
     block = multiprocessing.shared_memory.SharedMemory(create=True, size=4096)
     try:
         assert f"file /dev/shm/{block.name.lstrip('/')}" in found(before)
