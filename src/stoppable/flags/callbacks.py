@@ -86,7 +86,7 @@ class Registration:
         except BaseException:  # a border: what a callback raises is nobody else's
             import logging
 
-            logging.getLogger("stoppable").exception("a callback for the stop of %r raised", self._token)
+            logging.getLogger("stoppable").exception("a callback for the stop of %s raised", repr(self._token))
         finally:
             self._state = _State.RAN
             self._ended.release()

@@ -93,13 +93,15 @@ def _settle(allocator: _Allocator, chunk: Chunk) -> None:
     partial = allocator.partial
     if chunk.free and chunk not in partial:
         partial.insert(0, chunk)
-    if chunk.live or (chunk.free and len(partial) == 1):
-        return
-    # Nothing of it is in use, and there is another to give out from.
-    if chunk in partial:
-        partial.remove(chunk)
-    if chunk.pickled and chunk not in allocator.lingering:
-        allocator.lingering.append(chunk)
+    idle = [each for each in partial if not each.live]
+    if len(idle) == len(partial):
+        # One stays, or a program that makes one flag at a time would map memory for each.
+        del idle[-1:]
+    for each in idle:
+        partial.remove(each)
+    if not chunk.free and not chunk.live:
+        idle.append(chunk)
+    allocator.lingering.extend(each for each in idle if each.pickled)
 
 
 def find(handle: Handle) -> Chunk:
