@@ -11,6 +11,7 @@ They only launch and deliver; they decide nothing. All are used by the reactor's
 import errno
 import marshal
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -33,6 +34,9 @@ _STUB = (
     "from stoppable.shell.warden import main\n"
     "main({fd},parent)"
 )
+
+
+MARK = "STOPPABLE_WARDEN"
 
 
 class Born(NamedTuple):
@@ -74,6 +78,8 @@ class WardenLauncher:
         self.living: dict[int, int | None] = {}  # worker -> process id, None until it is born
         self._process: subprocess.Popen[bytes] | BaseProcess | None = None
         self._setup_frame: bytes | None = None
+        # In the environment of the warden and all below it: how what escaped is found if the warden is killed.
+        self.mark = f"{os.getpid()}-{secrets.token_hex(8)}"
 
     # --- start and end -----------------------------------------------------------------------
 
@@ -103,6 +109,7 @@ class WardenLauncher:
         return subprocess.Popen(
             [os.fsdecode(get_executable()), *flags, "-c", _STUB.format(fd=fd)],
             stdin=subprocess.DEVNULL,
+            env={**os.environ, MARK: self.mark},
             pass_fds=[fd],
             start_new_session=True,
         )
@@ -188,6 +195,7 @@ class WardenLauncher:
         for pid in lost.values():
             for member in sessions.get(pid or -1, ()):
                 tree.kill(member)
+        tree.kill_marked(f"{MARK}={self.mark}")
         for worker in lost:
             yield Gone(worker, None)
 
@@ -216,7 +224,9 @@ class ForkLauncher(WardenLauncher):
     def _start_warden(self, ours: socket.socket, theirs: socket.socket) -> BaseProcess:
         context: Any = self._context
         process: BaseProcess = context.Process(
-            target=warden.fork_main, args=(theirs, ours.fileno(), self.setup), name=f"{self.setup.name}-warden"
+            target=warden.fork_main,
+            args=(theirs, ours.fileno(), self.setup, (MARK, self.mark)),
+            name=f"{self.setup.name}-warden",
         )
         process.start()
         return process

@@ -113,3 +113,33 @@ def kill(pid: int) -> None:
     for child in stopped:
         send(child, signal.SIGKILL)
     send(pid, signal.SIGKILL)
+
+
+def kill_marked(mark: str) -> None:
+    """Kill every process that has *mark* (NAME=value) in the environment it was started with.
+
+    For what has lost all its parents: it is nobody's descendant any more. A process that was started
+    with an environment of its own is not found.
+    """
+    needle = mark.encode()
+    killed: set[int] = set()
+    while new := {pid for pid in _all_processes() if pid not in killed and _kill_if_marked(pid, needle)}:
+        killed |= new
+
+
+def _kill_if_marked(pid: int, needle: bytes) -> bool:
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        # Read while we hold the pidfd: the id cannot have been given to another process meanwhile.
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            if needle not in file.read().split(b"\0"):
+                return False
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True

@@ -233,7 +233,7 @@ def serve(sock: socket.socket, parent: int, setup: object) -> None:
     worker.work(newborn.sock, newborn.page_fd, setup, watcher=warden)
 
 
-def fork_main(sock: socket.socket, parent_sock_fd: int, setup: object) -> None:
+def fork_main(sock: socket.socket, parent_sock_fd: int, setup: object, mark: tuple[str, str]) -> None:
     """Be the warden of a pool with the fork start method: this process is itself a fork of the user's.
 
     It takes the place of the user's process as the one to fork from, at the pool's start, while a
@@ -244,6 +244,7 @@ def fork_main(sock: socket.socket, parent_sock_fd: int, setup: object) -> None:
     atexit._clear()
     parent = os.getppid()
     os.close(parent_sock_fd)
+    os.environ[mark[0]] = mark[1]
     start.reset_inherited()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start.become_subreaper()

@@ -76,14 +76,14 @@ class Loop:
             self.inbox.extend(frames)
         return self.inbox.popleft()
 
-    def run(self) -> None:
-        """Run tasks until told to leave."""
+    def run(self) -> bool:
+        """Run tasks until told to leave; return False if nobody said so, but the parent is gone."""
         while True:
             if not self.inbox:
                 _flush()
             frame = self.next_frame()
             if frame is None or frame.kind != Kind.TASK:
-                return
+                return frame is not None
             claimed, self.seen = self.page.claim(frame.position, self.seen)
             if claimed:
                 self.run_task(frame)

@@ -7,6 +7,7 @@ What comes here is a socket to the parent and the descriptor of a page; the setu
 import os
 import socket
 import sys
+import time
 import traceback
 
 from stoppable import wire
@@ -19,6 +20,8 @@ from stoppable.worker.gate import Gate
 from stoppable.worker.loop import Loop
 from stoppable.worker.page import Page
 from stoppable.worker.setup import Setup
+
+_KILL_WAIT_S = 2.0
 
 
 def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watcher: int | None = None) -> None:
@@ -44,10 +47,12 @@ def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watch
         start.open_gate_to_signals(gate)
         loop = Loop(sock, page, gate, stack_fd)
         if _boot(loop, setup):
-            loop.run()
-            code = 0
+            if loop.run():
+                code = 0
+            else:
+                _wait_for_the_kill()
     except (BrokenPipeError, ConnectionResetError):
-        pass  # the parent has gone, or has given us up: there is nobody to tell
+        _wait_for_the_kill()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -73,6 +78,14 @@ def _boot(loop: Loop, setup: Setup | None) -> bool:
     start.open_gate_to_signals(loop.gate)
     loop.send(Kind.READY, b"")
     return True
+
+
+def _wait_for_the_kill() -> None:
+    """Stay a moment: the parent has gone, or has given us up, and whoever watches us kills us for that.
+
+    What tasks left running is found by descent from this process. If it went first, nobody could find that.
+    """
+    time.sleep(_KILL_WAIT_S)
 
 
 def _end(code: int) -> None:

@@ -1,0 +1,244 @@
+"""What is left when something dies: the parent, the warden, a worker."""
+
+import contextlib
+import multiprocessing
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import chores
+import doomed
+from stoppable import ProcessPoolExecutor, WorkerDied
+from watching import await_file, is_alive, marked, name_of, say, until
+
+METHODS = ("none", "fork", "spawn", "forkserver")
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """A mark for the environment of a program; whoever still carries it at the end is ended."""
+    name = f"DOOMED={secrets.token_hex(8)}"
+    yield name
+    for pid in marked(name):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _doom(method: str, scene: str, folder: Path, mark: str) -> tuple["subprocess.Popen[str]", dict[int, str]]:
+    """Start the program, wait until its scene is set, and return it with all its processes."""
+    program = subprocess.Popen(
+        [sys.executable, str(Path(doomed.__file__)), method, scene, str(folder)],
+        # Its own temp folder: multiprocessing's helpers cannot tidy up for a parent that was killed.
+        env={**os.environ, "DOOMED": mark.partition("=")[2], "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    return program, marked(mark)
+
+
+def _kill(program: "subprocess.Popen[str]") -> None:
+    program.kill()
+    program.wait(30)
+    assert program.stdout is not None
+    program.stdout.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", [scene for scene in doomed.SCENES if scene != "sibling"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_parent_leaves_no_process_whatever_its_workers_do(
+    method: str, scene: str, tmp_path: Path, mark: str
+) -> None:
+    """Behaviour 97. No worker, nested worker, grandchild in any session, or helper outlives it."""
+    program, before = _doom(method, scene, tmp_path, mark)
+    assert len(before) >= (1 if scene == "starting" else 2)
+    if "child" in scene or "daemon" in scene:
+        assert any(what.startswith("sleep") for what in before.values())
+    if scene == "nested":
+        assert sum(what.startswith("stoppable-ward") for what in before.values()) >= 2
+    _kill(program)
+    until(lambda: not marked(mark), f"nothing lives of {before}; now {marked(mark)}", 15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_sibling_that_inherited_every_descriptor_keeps_no_worker_alive(
+    method: str, tmp_path: Path, mark: str
+) -> None:
+    """Behaviour 97. The end of a socket would not tell: a forked sibling holds it open."""
+    program, before = _doom(method, "sibling", tmp_path, mark)
+    sibling = int((tmp_path / "sibling").read_text())
+    ours = [pid for pid in before if name_of(pid).startswith("stoppable")]
+    assert len(ours) >= 2
+    _kill(program)
+    # multiprocessing's own helpers do wait for the end of a pipe, which the sibling holds open.
+    until(lambda: not any(map(is_alive, ours)), f"none lives of {before}", 15)
+    assert is_alive(sibling)
+
+
+def _warden(worker: int) -> int:
+    text = Path(f"/proc/{worker}/stat").read_text()
+    parent = int(text.rpartition(")")[2].split()[1])
+    assert name_of(parent) == "stoppable-ward"
+    return parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["none", "fork"])
+def test_a_killed_warden_costs_the_running_tasks_and_no_other(method: str, tmp_path: Path) -> None:
+    """The workers and what they had started are gone; those that waited run with another warden."""
+    context = None if method == "none" else multiprocessing.get_context(method)
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        running = pool.submit(chores.daemon, str(tmp_path / "begun"))
+        waiting = [pool.submit(chores.double, n) for n in range(5)]
+        worker = int(await_file(tmp_path / "begun"))
+        workers, warden = pool.workers(), _warden(worker)
+        below = _below(worker)
+        assert below
+        os.kill(warden, signal.SIGKILL)
+        with pytest.raises(WorkerDied):
+            running.result(30)
+        assert [task.result(30) for task in waiting] == [0, 2, 4, 6, 8]
+        until(lambda: not any(map(is_alive, [*workers, *below])), f"none lives of {workers} {below}")
+        assert pool.submit(chores.double, 4).result(30) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_killed_guard_costs_nothing(method: str, tmp_path: Path) -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        running = pool.submit(chores.wait_for, str(tmp_path / "go"), str(tmp_path / "begun"))
+        await_file(tmp_path / "begun")
+        guards = [pid for pid in _children(os.getpid()) if name_of(pid) == "stoppable-ward"]
+        assert len(guards) == 1
+        os.kill(guards[0], signal.SIGKILL)
+        until(lambda: not is_alive(guards[0]))
+        say(tmp_path / "go", "yes")
+        assert running.result(30) == "yes"
+        assert pool.submit(chores.double, 4).result(30) == 8
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def _below(pid: int) -> list[int]:
+    found = _children(pid)
+    for each in found:
+        found += _children(each)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_worker_killed_from_outside_costs_only_its_task(method: str, tmp_path: Path) -> None:
+    """Behaviours 65, 66."""
+    context = None if method == "none" else multiprocessing.get_context(method)
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        victim = pool.submit(chores.sleep, str(tmp_path / "victim"))
+        other = pool.submit(chores.wait_for, str(tmp_path / "go"), str(tmp_path / "other"))
+        waiting = [pool.submit(chores.double, n) for n in range(5)]
+        worker = int(await_file(tmp_path / "victim"))
+        await_file(tmp_path / "other")
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(WorkerDied) as caught:
+            victim.result(30)
+        assert caught.value.signal == signal.SIGKILL
+        assert "SIGKILL" in str(caught.value)
+        assert [task.result(30) for task in waiting] == [0, 2, 4, 6, 8]
+        say(tmp_path / "go", "yes")
+        assert other.result(30) == "yes"
+        # As many run at once as before.
+        both = [pool.submit(chores.wait_for, str(tmp_path / "stop"), str(tmp_path / f"both{n}")) for n in range(2)]
+        for n in range(2):
+            await_file(tmp_path / f"both{n}")
+        say(tmp_path / "stop", "now")
+        assert [task.result(30) for task in both] == ["now", "now"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_an_idle_worker_killed_from_outside_costs_nothing(method: str) -> None:
+    context = None if method == "none" else multiprocessing.get_context(method)
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        worker = pool.submit(chores.pid).result(30)
+        os.kill(worker, signal.SIGKILL)
+        assert pool.submit(chores.double, 4).result(30) == 8
+        assert pool.submit(chores.pid).result(30) != worker
+
+
+def test_os_exit_in_a_task_is_told_with_its_code() -> None:
+    """Behaviour 65."""
+    with ProcessPoolExecutor(1) as pool:
+        lost, next_one = pool.submit(chores.exit_hard, 9), pool.submit(chores.double, 2)
+        with pytest.raises(WorkerDied) as caught:
+            lost.result(30)
+        assert (caught.value.exitcode, caught.value.signal) == (9, None)
+        assert next_one.result(30) == 4
+
+
+def test_a_worker_that_leaves_with_code_0_in_a_task_has_died_too() -> None:
+    with ProcessPoolExecutor(1) as pool:
+        lost, next_one = pool.submit(chores.exit_hard, 0), pool.submit(chores.double, 2)
+        with pytest.raises(WorkerDied) as caught:
+            lost.result(30)
+        assert caught.value.exitcode == 0
+        assert next_one.result(30) == 4
+
+
+@pytest.mark.slow
+def test_a_segfault_is_told_by_the_name_of_its_signal(capfd: pytest.CaptureFixture[str]) -> None:
+    """Behaviour 65."""
+    with ProcessPoolExecutor(1) as pool:
+        lost, next_one = pool.submit(chores.segfault), pool.submit(chores.double, 2)
+        with pytest.raises(WorkerDied, match="SIGSEGV"):
+            lost.result(30)
+        assert next_one.result(30) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["pickling", "sending"])
+def test_a_worker_killed_while_it_sends_100_mb_costs_only_its_task(at: str, tmp_path: Path) -> None:
+    """Behaviours 64, 105."""
+    size = 100 << 20
+    with ProcessPoolExecutor(2) as pool:
+        task = chores.slow_bytes if at == "pickling" else chores.big_after
+        victim = pool.submit(task, str(tmp_path / "begun"), size)
+        others = [pool.submit(chores.double, n) for n in range(20)]
+        worker = int(await_file(tmp_path / "begun"))
+        if at == "sending":
+            read = pool._reactor.hands.channels  # type: ignore[union-attr]
+            until(lambda: victim.done() or any(c.pid == worker and c._reader.torn for c in list(read.values())))
+        os.kill(worker, signal.SIGKILL)
+        try:
+            value = victim.result(60)
+        except WorkerDied as died:
+            assert died.signal == signal.SIGKILL  # noqa: PT017  # either end is right, and only these two
+        else:
+            assert len(value) == size
+        assert [other.result(30) for other in others] == [n + n for n in range(20)]
+        assert len(pool.submit(bytes, size).result(60)) == size
+
+
+@pytest.mark.slow
+def test_what_a_dead_worker_had_sent_whole_is_delivered() -> None:
+    """An answer that was sent completely counts, although its worker is dead when it is read."""
+    with ProcessPoolExecutor(1) as pool:
+        pool.submit(chores.double, 1).result(30)
+        for n in range(30):
+            task = pool.submit(chores.pid)
+            assert is_alive(task.result(30)) or n >= 0
+            os.kill(task.result(), signal.SIGKILL)
+            assert pool.submit(chores.double, n).result(30) == 2 * n

@@ -1,0 +1,70 @@
+"""Looking at processes from outside: who is alive, who carries a mark, and waiting until something is so.
+
+It only looks; it ends nothing.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+BOUND_S = 20.0
+
+
+def until(fact: Callable[[], object], what: str = "", bound_s: float = BOUND_S) -> None:
+    """Wait until *fact* is true.
+
+    Raises:
+        AssertionError: it is not within *bound_s* seconds.
+    """
+    end = time.monotonic() + bound_s
+    while not fact():
+        assert time.monotonic() < end, f"not so within {bound_s} s: {what or fact}"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether *pid* is a process that has not ended; a zombie has."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def name_of(pid: int) -> str:
+    """Return the short name that the kernel shows for *pid*, or ''."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def marked(mark: str) -> dict[int, str]:
+    """Return the living processes that were started with `mark` (NAME=value) in their environment, with what they are."""
+    needle, found = mark.encode(), {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        pid = int(entry)
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if needle in environ.split(b"\0") and is_alive(pid):
+            found[pid] = f"{name_of(pid)}: {command.replace(bytes(1), b' ').decode(errors='replace')[:150]}"
+    return found
+
+
+def say(path: str | os.PathLike[str], text: str = "") -> None:
+    """Write *text* (this process's id, if none is given) to a new file; whoever sees the file sees all of it."""
+    part = Path(f"{path}.{os.getpid()}.part")
+    part.write_text(text or str(os.getpid()))
+    part.rename(path)
+
+
+def await_file(path: str | os.PathLike[str], bound_s: float = BOUND_S) -> str:
+    """Wait until the file is there and return what is in it."""
+    until(Path(path).exists, f"there is a file {path}", bound_s)
+    return Path(path).read_text()
