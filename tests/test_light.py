@@ -1,0 +1,48 @@
+"""What is loaded when: importing the package is light, and so is a worker."""
+
+import subprocess
+import sys
+
+import stoppable
+
+LOADED = "sorted(__import__('sys').modules)"
+
+
+def loaded_here(code: str) -> list[str]:
+    program = f"{code}\nprint(*{LOADED})"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_importing_the_package_loads_no_pool_and_starts_no_thread():
+    program = "import threading; import stoppable; assert threading.active_count() == 1"
+    more = set(loaded_here(program)) - set(loaded_here("import threading"))
+    assert not more & {"multiprocessing", "asyncio", "ctypes", "socket", "cloudpickle", "logging", "concurrent.futures"}
+    assert {name for name in more if name.startswith("stoppable")} == {"stoppable"}
+
+
+def test_the_flag_loads_no_pool():
+    more = loaded_here("import stoppable; stoppable.Event().set(); stoppable.StopToken().is_set()")
+    ours = {name.split(".")[1] for name in more if name.startswith("stoppable.")}
+    assert ours <= {"flags", "errors", "reason", "rung"}
+    assert "multiprocessing" not in more
+
+
+def test_a_worker_that_runs_a_task_has_loaded_nothing_of_the_parents_side():
+    with stoppable.ProcessPoolExecutor(1) as pool:
+        loaded = pool.submit(eval, LOADED).result(60)
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("stoppable.")}
+    assert "worker" in rooms
+    assert not rooms & {
+        "executor",
+        "future",
+        "mapping",
+        "options",
+        "died",
+        "groups",
+        "aio",
+        "engines",
+        "cli",
+        "control",
+    }
+    assert not {"stoppable.shell.reactor", "stoppable.shell.hands", "stoppable.core.machine"} & set(loaded)
+    assert not {"asyncio", "anyio", "textual", "numpy", "concurrent.futures.process"} & set(loaded)
