@@ -191,6 +191,9 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if reactor is not None:
+            if reactor.over:
+                # Nobody shut the pool down: the interpreter is leaving, or the reactor has failed and said so.
+                raise RuntimeError("cannot schedule new futures after interpreter shutdown, or in a pool that has failed")
             if reactor.hands.dead:
                 raise PoolBroken(f"the pool can start no workers: {reactor.hands.why_broken()}")
             return reactor

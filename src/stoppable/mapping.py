@@ -37,7 +37,29 @@ def map_calls(
     calls = zip(*iterables, strict=False)
     futures = _submit_all(submit, function, calls, chunksize)
     begun: deque[Future[Any]] = deque(islice(futures, _chunks(buffersize, chunksize)))
-    return _results(begun, futures, end, chunksize > 1)
+    return Results(begun, _results(begun, futures, end, chunksize > 1))
+
+
+class Results(Iterator[Any]):
+    """The results of `map`, in order.
+
+    Not a bare generator: closing one that was never asked for a result does nothing, and the tasks
+    would run on. Dropping it unused does let them run, as the standard executor does.
+    """
+
+    __slots__ = ("_begun", "_results")
+
+    def __init__(self, begun: "deque[Future[Any]]", results: Iterator[Any]) -> None:
+        self._begun, self._results = begun, results
+
+    def __next__(self) -> Any:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Stop the tasks whose results were not taken. Does not wait; a second call changes nothing."""
+        self._results.close()  # type: ignore[attr-defined]  # a generator
+        while self._begun:
+            self._begun.pop().cancel()
 
 
 def _chunks(buffersize: int | None, chunksize: int) -> int | None:

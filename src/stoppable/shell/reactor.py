@@ -85,6 +85,7 @@ class Reactor:
         self._mail: deque[Mail] = deque()
         self._wake = Wake()
         self._asleep = False
+        self.over = False  # it takes no more mail: the pool has ended, or its thread has failed
         self._events: deque[Event] = deque()
         self._now = 0.0
         # A daemon, so that nothing but `at_exit` decides when the interpreter waits for it.
@@ -110,13 +111,17 @@ class Reactor:
     def post(self, event: Event, task: Task | None = None) -> None:
         """Have *event* fed to the machine; *task* comes with a Submit. Never blocks."""
         self._mail.append((event, task))
-        if self._asleep:
+        if self.over:
+            self._refuse_mail()
+        elif self._asleep:
             self._wake.set()
 
     def call(self, function: Callable[[], object]) -> None:
         """Have *function* run in the reactor's thread. Never blocks."""
         self._mail.append(function)
-        if self._asleep:
+        if self.over:
+            self._refuse_mail()
+        elif self._asleep:
             self._wake.set()
 
     @property
@@ -143,8 +148,20 @@ class Reactor:
             log.critical("the pool's reactor has failed; all its tasks are given up", exc_info=True)
             self.hands.give_up()
         finally:
+            self.over = True  # before the mailbox is looked at for the last time, so that nothing is left in it
+            self._refuse_mail()
             self.finished.set()
             self._close()
+
+    def _refuse_mail(self) -> None:
+        """Fail the tasks that came too late; any thread may do it, once `over` is set."""
+        while True:
+            try:
+                mail = self._mail.popleft()
+            except IndexError:
+                return
+            if not callable(mail) and mail[1] is not None:
+                mail[1].sink._finish_error(RuntimeError("cannot schedule new futures after shutdown"))
 
     def _close(self) -> None:
         self.hands.close()

@@ -19,6 +19,7 @@ Invariants:
 import mmap
 import os
 import struct
+import sys
 
 from stoppable.flags.kernel import fence as _fence
 from stoppable.flags.waiting import wait_any
@@ -54,6 +55,13 @@ DONE, TOTAL = 9, 10  # by the worker: progress()
 LOOKED = 100  # by the worker (cleared by the parent after it read it): looked at its token
 
 
+def _map(fd: int) -> mmap.mmap:
+    if sys.version_info >= (3, 13):
+        # Else every page would keep a second descriptor open for as long as it is mapped.
+        return mmap.mmap(fd, TOTAL_BYTES, trackfd=False)
+    return mmap.mmap(fd, TOTAL_BYTES)
+
+
 class Page:
     """One shared page; both sides use this class, each writing only its own fields."""
 
@@ -61,7 +69,7 @@ class Page:
 
     def __init__(self, fd: int) -> None:
         """Map the page in the file *fd*, which may be closed afterwards."""
-        self._map = mmap.mmap(fd, TOTAL_BYTES)
+        self._map = _map(fd)
         self.u8 = memoryview(self._map)
         head = self.u8[:PAGE_BYTES]
         self.u32, self.u64, self.f64 = head.cast("I"), head.cast("Q"), head.cast("d")
