@@ -7,10 +7,15 @@ How a flag is set, in this order, each step a single store or system call:
 So a process killed anywhere leaves the flag unset, or set with its reason for good. Killed between 2
 and 3, it has won but nobody sees it yet: the next to stop sets the flag for it, and loses.
 
+A thread may start anew while it has a slot already: an exception ended its first try, or a signal
+handler stops what the thread was just stopping. The newer try gives up the older one's slot, unless a
+winner is known by then, so a thread id never names two slots that could both be meant.
+
 A record never changes back (only `Event` clears a flag), and nothing here takes a lock.
 """
 
 import struct
+import threading
 
 from stoppable.flags import kernel, slab
 from stoppable.flags.chunk import SLOT_BYTES, SLOTS, Chunk, Handle, flag_at, slot_at, winner_at
@@ -18,6 +23,7 @@ from stoppable.flags.words import Word
 from stoppable.reason import StopKind, StopReason, StopSource
 
 _ID = 0x3FFFFFFF  # the bits of a claimed word that are its winner's thread id
+_TOMBSTONE = 0xFFFFFFFF  # the tag of a slot that was given up; no thread has this id
 _TAG_BYTES = 8  # tag and full, four bytes each, before the reason itself
 _U32 = struct.Struct("=I")
 _NOBODY = StopSource(0, "", "")
@@ -102,8 +108,7 @@ class Record:
         kernel.fence()
         winner = self._winner().value & _ID
         memory = self.chunk.memory
-        for slot in range(SLOTS if winner else 0):
-            at = slot_at(self.index, slot)
+        for at in self._slots() if winner else ():
             tag = _U32.unpack_from(memory, at)[0]
             if not tag:
                 break
@@ -120,11 +125,19 @@ class Record:
         return Word(self.chunk.memory, winner_at(self.index))
 
     def _write(self, text: bytes) -> None:
-        memory = self.chunk.memory
-        for slot in range(SLOTS):
-            at = slot_at(self.index, slot)
+        memory, me = self.chunk.memory, threading.get_native_id() & _ID
+        # Listed before the winner is looked at: a handler that runs in between and wins has a newer slot.
+        mine = [at for at in self._slots() if _U32.unpack_from(memory, at)[0] & _ID == me]
+        if self._winner().value:
+            return
+        for at in mine:
+            _U32.pack_into(memory, at, _TOMBSTONE)
+        for at in self._slots():
             if _U32.unpack_from(memory, at)[0] or not Word(memory, at).claim():
                 continue
             memory[at + _TAG_BYTES : at + _TAG_BYTES + len(text)] = text
             _U32.pack_into(memory, at + 4, 1)
             return
+
+    def _slots(self) -> list[int]:
+        return [slot_at(self.index, slot) for slot in range(SLOTS)]
