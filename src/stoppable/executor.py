@@ -6,6 +6,7 @@ It must never hold a lock while user code runs.
 
 import concurrent.futures
 import itertools
+import math
 import os
 import sys
 import threading
@@ -91,6 +92,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         self._closed = False
         self._pid = os.getpid()
         self._by_value = not wire.main_is_importable()
+        self._pressed_at = -math.inf  # when Ctrl-C was last heeded
         self._outer: Any = None  # the registration with the token of the task that we are in, if any
 
     # --- running calls -------------------------------------------------------------------------
@@ -193,7 +195,9 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         if reactor is not None:
             if reactor.over:
                 # Nobody shut the pool down: the interpreter is leaving, or the reactor has failed and said so.
-                raise RuntimeError("cannot schedule new futures after interpreter shutdown, or in a pool that has failed")
+                raise RuntimeError(
+                    "cannot schedule new futures after interpreter shutdown, or in a pool that has failed"
+                )
             if reactor.hands.dead:
                 raise PoolBroken(f"the pool can start no workers: {reactor.hands.why_broken()}")
             return reactor
@@ -300,39 +304,42 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        """Wait for all tasks; if left by an exception, stop them first. A second Ctrl-C kills them."""
-        if kind is None:
-            self._wait_killing_on_ctrl_c(pressed_at=-_SECOND_PRESS_S)
-            return False
-        interrupted = issubclass(kind, KeyboardInterrupt)
-        reactor = self._reactor
-        if interrupted and reactor is not None and reactor.hands.tasks:
-            print(f"{self._name}: stopping {len(reactor.hands.tasks)} tasks; Ctrl-C again kills them", file=sys.stderr)
-        self.stop(new_reason(StopKind.INTERRUPT, "Ctrl-C") if interrupted else f"left by {kind.__name__}")
-        self._wait_killing_on_ctrl_c(pressed_at=time.monotonic() if interrupted else -_SECOND_PRESS_S)
-        return False
+        """Wait for all tasks; if left by an exception, stop them first.
 
-    def _wait_killing_on_ctrl_c(self, pressed_at: float) -> None:
-        """Shut down and wait; of the Ctrl-Cs meanwhile, the first stops, one 0.5 s after another kills.
-
-        A terminal that repeats the key, or two processes that pass the signal on, send several at once.
+        Ctrl-C, before or during the wait, stops them and says so; again, at least 0.5 s later, kills them.
         """
+        pressed = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if kind is not None and not pressed:
+            self.stop(f"left by {kind.__name__}")
         raised: KeyboardInterrupt | None = None
-        stopping = pressed_at >= 0
         while True:
             try:
+                if pressed:
+                    pressed = False
+                    self._on_ctrl_c()
                 self.shutdown(wait=True)
-            except KeyboardInterrupt as press:
-                now = time.monotonic()
-                if stopping and now - pressed_at < _SECOND_PRESS_S:
-                    continue
-                raised = raised or press
-                self.stop(new_reason(StopKind.INTERRUPT, "Ctrl-C"), at=Rung.KILL if stopping else Rung.ASK)
-                stopping, pressed_at = True, now
-            else:
                 break
-        if raised is not None and sys.exception() is None:
+            except KeyboardInterrupt as press:
+                raised, pressed = press, True
+        if raised is not None and kind is None:
             raise raised
+        return False
+
+    def _on_ctrl_c(self) -> None:
+        # A terminal that repeats the key, or two processes that pass the signal on, send several at once.
+        now = time.monotonic()
+        if now - self._pressed_at < _SECOND_PRESS_S:
+            return
+        again = self._pressed_at > -math.inf
+        self._pressed_at = now
+        reactor = self._reactor
+        if reactor is None or not reactor.hands.tasks:
+            return
+        count = len(reactor.hands.tasks)
+        what = "killing" if again else "stopping"
+        hint = "" if again else "; Ctrl-C again to kill"
+        print(f"{self._name}: {what} {count} task{'s' if count > 1 else ''}{hint}", file=sys.stderr)
+        self.stop(new_reason(StopKind.INTERRUPT, "Ctrl-C"), at=Rung.KILL if again else Rung.ASK)
 
 
 class Bound:

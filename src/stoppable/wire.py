@@ -129,7 +129,8 @@ def main_is_importable() -> bool:
         return False
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name != "__main__":
-        return True
+        # A package run by -m: as in multiprocessing, its __main__ is not run again.
+        return not spec.name.endswith(".__main__")
     path = getattr(main, "__file__", None)
     return path is not None and not path.startswith("<")
 

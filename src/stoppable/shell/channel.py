@@ -3,6 +3,7 @@
 Used by the reactor's thread only. Nothing here blocks: what cannot be written now waits in order.
 """
 
+import math
 import os
 import socket
 import time
@@ -39,6 +40,7 @@ class Channel:
         self.page_fd = Page.make()
         try:
             self.page = Page(self.page_fd)
+            self.page.f64[pages.DONE] = math.nan
             self.sock, self.theirs = socket.socketpair()
         except BaseException:
             os.close(self.page_fd)

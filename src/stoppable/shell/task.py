@@ -105,7 +105,14 @@ class Task:
         return Report(self.reason, tuple(self.rungs), self.stack)
 
     def settle(self, end: Resolve, broken: str) -> None:
-        """Tell the future how the task ended."""
+        """Tell the future how the task ended, and let go of what only the task needed."""
+        try:
+            self._settle(end, broken)
+        finally:
+            self.call = self.options = b""
+            self.answer = self.keep = None
+
+    def _settle(self, end: Resolve, broken: str) -> None:
         match end.end:
             case End.ANSWERED:
                 assert self.answer is not None
@@ -163,6 +170,7 @@ class Task:
             reason = StopReason.decode(self.answer.body)  # the task was stopped through its token alone
         if reason is None:
             reason = new_reason(end.kind or StopKind.STOP)
+        self.reason = reason
         kind = TaskTimeout if deadline or reason.kind is StopKind.DEADLINE else TaskStopped
         rung = end.rung if end.rung is not None or not end.started else Rung.ASK
         error = kind(

@@ -7,6 +7,7 @@ Invariants:
 4. A forked child of a task never reads or writes the channel, and never goes on with the loop.
 """
 
+import math
 import os
 import pickle
 import socket
@@ -120,6 +121,7 @@ class Loop:
         intask.leave()
         if task.reported:
             done, total = page.f64[pages.DONE], page.f64[pages.TOTAL]
+            page.f64[pages.DONE] = math.nan  # what the next task will not have said
             self.send(Kind.PROGRESS, _PROGRESS.pack(done, total), task.id)
         if error is None:
             self._answer_value(task.id, value)

@@ -50,7 +50,7 @@ TOKEN_TASK = 5  # by the worker: the task whose token is at TOKEN_AT
 STARTED_AT = 6  # by the worker, monotonic seconds
 SHIELD_UNTIL = 7  # by the worker: 0 = no shield
 BEAT_AT = 8  # by the worker
-DONE, TOTAL = 9, 10  # by the worker: progress()
+DONE, TOTAL = 9, 10  # by the worker: progress(); NaN = nothing said
 # Indices of bytes.
 LOOKED = 100  # by the worker (cleared by the parent after it read it): looked at its token
 
