@@ -1,8 +1,18 @@
-"""What a stop tries, in what order, and how long it waits between tries."""
+"""What a stop tries, in what order, and how long it waits between tries.
+
+`Climb` is one stop climbing one ladder. It knows nothing of pools, so back ends that have no pool
+use it alone. It must never look at a clock: the time is an argument, in seconds of one clock.
+
+1. A climb only goes up, by a row of `CLIMBS`; a rung is climbed at most once.
+2. A later stop makes the schedule earlier or changes nothing.
+3. A rung climbed late moves all later ones by as much, so each rung is given its grace.
+4. A shield holds back interrupt and terminate, once each, until its limit; it never holds back kill.
+"""
 
 import math
 from dataclasses import dataclass
 
+from stoppable.reason import StopKind
 from stoppable.rung import Rung
 
 
@@ -40,3 +50,111 @@ class StopPolicy:
         if rung is Rung.TERMINATE:
             return self.terminate
         return math.inf
+
+
+CLIMBS: dict[Rung | None, tuple[Rung, ...]] = {
+    None: (Rung.ASK, Rung.INTERRUPT, Rung.TERMINATE, Rung.KILL),
+    Rung.ASK: (Rung.INTERRUPT, Rung.TERMINATE, Rung.KILL),
+    Rung.INTERRUPT: (Rung.TERMINATE, Rung.KILL),
+    Rung.TERMINATE: (Rung.KILL,),
+    Rung.KILL: (),
+}
+"""From the last rung climbed (None: none yet), the rungs that may be climbed next."""
+
+
+class Climb:
+    """One stop on its way up a ladder.
+
+    Args:
+        policy: the grace of each rung.
+        at: the mildest rung that may be used.
+        now: when the stop was asked for, in seconds.
+        kind: why; kept for ever, whatever later stops say.
+    """
+
+    __slots__ = ("at_s", "kind", "patience", "rung")
+
+    def __init__(self, policy: StopPolicy, at: Rung, now: float, kind: StopKind = StopKind.STOP) -> None:
+        self.kind = kind
+        self.rung: Rung | None = None  # the last one climbed
+        self.at_s = _schedule(policy, at, now)  # by rung: when it is to be climbed; inf: never
+        self.patience: tuple[Rung, float] | None = None  # a rung held back by a shield, and until when
+
+    def hasten(self, at: Rung, policy: StopPolicy, now: float) -> None:
+        """Take in a later stop: each rung is climbed at the earlier of the two times."""
+        wanted = _schedule(policy, at, now)
+        for rung in CLIMBS[self.rung]:
+            self.at_s[rung] = min(self.at_s[rung], wanted[rung])
+
+    @property
+    def due(self) -> float:
+        """When to call `climb` next; inf when there is nothing more to climb."""
+        rung = self.next()
+        if rung is None:
+            return math.inf
+        if self.patience is not None and self.patience[0] is rung:
+            return max(self.patience[1], self.at_s[rung])
+        return self.at_s[rung]
+
+    def next(self) -> Rung | None:
+        """Return the rung that is to be climbed next, or None if this is as far as it goes.
+
+        A rung that a harsher one has overtaken (or meets) in time is left out.
+        """
+        return self._soonest(CLIMBS[self.rung])
+
+    def climb(self, now: float, looked: bool, shield_until: float) -> Rung | None:
+        """Climb the next rung if it is due, and return it; None if not, and then `due` says when to come again.
+
+        Args:
+            now: seconds.
+            looked: the task has looked at its token since it started.
+            shield_until: when the limit of the task's shield ends; 0 if there is none.
+        """
+        rung = self.next()
+        if rung is None or self.due > now:
+            return None
+        if rung is Rung.ASK and not looked:
+            # It cannot hear an ask. A policy that never goes past ask is obeyed all the same.
+            rung = self._soonest(CLIMBS[Rung.ASK]) or rung
+        if self._shielded(rung, now, shield_until):
+            return None
+        if rung not in CLIMBS[self.rung]:
+            raise ValueError(f"no climb from {self.rung} to {rung}")
+        late = now - self.at_s[rung]
+        for harsher in CLIMBS[rung]:
+            self.at_s[harsher] += late
+        self.rung, self.patience = rung, None
+        return rung
+
+    def _soonest(self, rungs: tuple[Rung, ...]) -> Rung | None:
+        best: Rung | None = None
+        for rung in reversed(rungs):
+            if self.at_s[rung] < (math.inf if best is None else self.at_s[best]):
+                best = rung
+        return best
+
+    def _shielded(self, rung: Rung, now: float, shield_until: float) -> bool:
+        if rung not in (Rung.INTERRUPT, Rung.TERMINATE) or shield_until <= now:
+            return False
+        if self.patience is not None and self.patience[0] is rung:
+            # It has waited for one shield already. Shields one after the other must not add up.
+            return False
+        if self.at_s[rung] > now:  # a deaf task's first rung: what it skipped is given up, so that `next` is this one
+            early = self.at_s[rung] - now
+            for later in CLIMBS[Rung.ASK]:
+                self.at_s[later] -= early
+            self.at_s[Rung.ASK] = math.inf
+        self.patience = (rung, shield_until)
+        return True
+
+
+def _schedule(policy: StopPolicy, at: Rung, now: float) -> list[float]:
+    times = [math.inf] * (Rung.KILL + 1)
+    for rung in Rung:
+        grace_s = policy.grace_s(rung)
+        if rung < at or grace_s == 0:
+            continue
+        times[rung] = now
+        now += grace_s
+    return times

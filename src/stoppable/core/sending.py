@@ -1,0 +1,179 @@
+"""Who works on what: the queue, the lines of the workers, and taking back what was sent ahead.
+
+1. At most `size` workers hold a line (seats). A lost worker's seat is given on.
+2. A task goes back to the queue only if it is certain not to have started: Recalled, or not
+   claimed when its worker was gone. So none runs twice.
+3. Nothing is sent behind a task that is being stopped, or to a worker that is worn out.
+"""
+
+from stoppable.core.events import End, Exited, Requeued, Send, Started
+from stoppable.core.records import Task, Worker
+from stoppable.core.stopping import Stopping
+from stoppable.core.tables import TaskMove, TaskState, WorkerMove, WorkerState, move_task
+from stoppable.reason import StopKind
+from stoppable.rung import Rung
+
+
+class Sending(Stopping):
+    """A pool that can give its tasks to its workers, and take them back."""
+
+    def fill(self) -> None:
+        """Send what waits: first to idle workers with a seat, then ahead to busy ones."""
+        queue = self.queue
+        while queue:
+            if queue[0].state is not TaskState.QUEUED:
+                queue.popleft()
+                self.over -= 1
+            elif self.idle and self.seated < self.size:
+                self.start(self.idle.popitem()[0], queue.popleft())
+            else:
+                worker = self.roomy() if self.ahead > 1 else None
+                if worker is None:
+                    return
+                self.send_ahead(worker, queue.popleft())
+
+    def roomy(self) -> Worker | None:
+        """Return a busy worker with one of the shortest lines, if one is short enough."""
+        for bucket in self.room[1 : self.ahead]:
+            if bucket:
+                # popitem and not reversed(): that one walks over the holes that deletions at the end leave
+                worker = bucket.popitem()[0]
+                worker.slot = 0
+                return worker
+        return None
+
+    def start(self, worker: Worker, task: Task) -> None:
+        """Give *task* to an idle worker."""
+        self.seated += 1
+        self.move(worker, WorkerMove.GIVE)
+        worker.line.append(task)
+        worker.sent += 1
+        task.worker = worker
+        task.state = move_task(task.state, TaskMove.START)
+        task.shown = True
+        self.out.append(Send(worker.id, task.id))
+        self.out.append(Started(task.id))
+        if task.timeout_s is not None:
+            task.began = self.now
+            self.schedule(task)
+        self.reroom(worker)
+
+    def send_ahead(self, worker: Worker, task: Task) -> None:
+        """Put *task* behind what a busy worker has."""
+        worker.line.append(task)
+        worker.sent += 1
+        task.worker = worker
+        task.state = move_task(task.state, TaskMove.SEND)
+        self.tails[worker] = None
+        self.out.append(Send(worker.id, task.id))
+        self.reroom(worker)
+
+    def lead(self, worker: Worker) -> None:
+        """Those before it have ended: the next of the line is the first."""
+        task = worker.line[0]
+        if task.state is TaskState.SENT:
+            task.state = move_task(task.state, TaskMove.LEAD)
+            if not task.shown:
+                task.shown = True
+                self.out.append(Started(task.id))
+            if task.timeout_s is not None:
+                task.began = min(task.began, self.now)
+                self.schedule(task)
+        if task.climb is not None:
+            self.pursue(task)
+
+    def take_off(self, worker: Worker, task: Task) -> None:
+        """*task* has left the worker (ended, or taken back): see what the worker does next."""
+        was_first = worker.line[0] is task
+        self.leave_line(worker, task)
+        if worker.line:
+            if worker.worn:
+                for each in reversed(worker.line):
+                    self.recall(each)
+            if was_first:
+                self.lead(worker)
+            self.reroom(worker)
+        elif worker.state is WorkerState.BUSY:
+            self.free(worker)
+        elif worker.state is WorkerState.DOOMED and not worker.killed:
+            # Its task is over, so its climb is too; but it was told to die, and must.
+            due = self.now + self.retire_s
+            self.dues.set(worker, due if task.climb is None else min(due, task.climb.due))
+
+    def free(self, worker: Worker) -> None:
+        """The line of *worker* is empty: it is idle, or has worked enough."""
+        if worker.worn or worker.sent >= self.most:
+            self.retire(worker)
+        else:
+            self.move(worker, WorkerMove.FREE)
+            self.reroom(worker)
+
+    def retire(self, worker: Worker) -> None:
+        """Overridden above: tell it to leave."""
+        raise NotImplementedError
+
+    def requeue(self, task: Task) -> None:
+        """*task* is off its worker and certain not to have started: it waits again, or ends for that."""
+        self.recall_over(task)
+        task.probing = False
+        if task.climb is not None:
+            self.resolve_unstarted(task, task.climb.kind)
+        elif task.unwanted is not None or self.refusing:
+            self.resolve_unstarted(task, task.unwanted or StopKind.SHUTDOWN)
+        elif self.broken:
+            self.resolve(task, End.BROKEN, started=False)
+        else:
+            task.state = move_task(task.state, TaskMove.REQUEUE)
+            self.queue.appendleft(task)
+            if task.timeout_s is not None:
+                task.began = float("inf")
+            self.schedule(task)
+            if task.shown:
+                task.shown = False
+                self.out.append(Requeued(task.id))
+
+    def recalled(self, worker: Worker, task: Task) -> None:
+        """It is certain that *task* did not start, and never will there."""
+        worker.sent -= 1
+        head = worker.line[0]
+        self.recall_over(task)
+        self.take_off(worker, task)
+        self.requeue(task)
+        if head is not task:
+            self.pursue(head)  # it may have waited for this answer
+
+    def claimed(self, worker: Worker, task: Task) -> None:
+        """It is certain that *task* has started."""
+        self.recall_over(task)
+        task.claimed, task.unwanted = True, None
+        if task.climb is not None:
+            self.pursue(task)
+        if worker.line[0] is not task:
+            self.pursue(worker.line[0])
+
+    def rebalance(self) -> None:
+        """Take back what waits behind others while a worker idles, one for each that could start it."""
+        wanted = min(len(self.idle), self.size - self.seated)
+        while self.coming < wanted and self.tails:
+            worker = self.tails.popitem()[0]
+            for task in reversed(worker.line[1:]):
+                if not task.claimed and not task.recalling:
+                    self.recall(task)
+                    if len(worker.line) > 2:
+                        self.tails[worker] = None  # it may have more
+                    break
+
+    def bury(self, worker: Worker, event: Exited) -> None:
+        """*worker* is gone: what it had started ends with it, all else waits again, in order."""
+        back = []
+        for task in list(worker.line):
+            self.recall_over(task)
+            self.leave_line(worker, task)
+            if not task.claimed and task.id != event.claimed:
+                back.append(task)
+            elif task.climb is not None and (task.climb.rung or Rung.ASK) >= Rung.TERMINATE:
+                self.resolve(task, End.STOPPED)
+            else:
+                self.resolve(task, End.DIED)
+        for task in reversed(back):
+            self.requeue(task)
