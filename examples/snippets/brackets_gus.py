@@ -1,0 +1,3 @@
+# exercise: brackets
+def solve(text):
+    return all(text.count(a) == text.count(b) for a, b in ["()", "[]", "{}"])

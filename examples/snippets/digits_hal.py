@@ -1,0 +1,3 @@
+# exercise: digits
+def solve(n):
+    return sum(int(d) for d in str(n))

@@ -1,0 +1,3 @@
+# exercise: flatten
+def solve(nested):
+    return sum(nested, [])

@@ -1,0 +1,3 @@
+# exercise: flatten
+def solve(nested):
+    return eval("[" + str(nested).replace("[", "").replace("]", "") + "]")

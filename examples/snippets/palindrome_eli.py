@@ -1,0 +1,3 @@
+# exercise: palindrome
+def solve(text):
+    return text == text[::-1]

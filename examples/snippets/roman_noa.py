@@ -1,0 +1,3 @@
+# exercise: roman
+def solve(n)
+    return "I" * n
