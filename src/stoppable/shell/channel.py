@@ -11,6 +11,7 @@ from collections import deque
 
 from stoppable import wire
 from stoppable.wire import Frame, Kind
+from stoppable.worker import loop
 from stoppable.worker import page as pages
 from stoppable.worker.page import Page
 
@@ -199,7 +200,18 @@ class Channel:
             now = len(raw) if now < 0 else now
             if now and now == size:
                 self._stack_at += size
-                return raw[:size].decode("utf-8", "replace").rstrip()
+                return _without_ours(raw[:size].decode("utf-8", "replace"))
             size = now
             if time.monotonic() > until:
                 return None
+
+
+def _without_ours(stack: str) -> str:
+    """Leave out the frames of the worker's own loop, which stand below each task's and say nothing."""
+    kept: list[str] = []
+    ours = False
+    for line in stack.splitlines():
+        ours = line.startswith("  File") and (ours or f'"{loop.__file__}"' in line)
+        if not ours:
+            kept.append(line)
+    return "\n".join(kept).strip()

@@ -21,10 +21,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from stoppable.core.events import Event, Submit, Tick
+from stoppable.core.events import Event, StopAll, Submit, Tick
 from stoppable.core.machine import Machine
+from stoppable.reason import StopKind, StopReason, new_reason
+from stoppable.rung import Rung
 from stoppable.shell.hands import Hands
 from stoppable.shell.launch import WardenLauncher
+from stoppable.shell.leaving import ctrl_c_ends_the_program, wait_out
 from stoppable.shell.task import Task
 
 log = logging.getLogger("stoppable")
@@ -78,6 +81,7 @@ class Reactor:
     def __init__(self, machine: Machine, launcher: WardenLauncher, name: str) -> None:
         self.machine = machine
         self.launcher = launcher
+        self.name = name
         self.pid = os.getpid()
         self.finished = threading.Event()
         self.selector = selectors.DefaultSelector()
@@ -123,6 +127,17 @@ class Reactor:
             self._refuse_mail()
         elif self._asleep:
             self._wake.set()
+
+    def stop_all(self, rung: Rung, reason: StopReason) -> None:
+        """Have all tasks stopped, those that wait first. Never blocks."""
+
+        def stop_all() -> None:
+            for task in list(self.hands.tasks.values()):
+                if task.reason is None:
+                    task.reason = reason
+            self.feed(StopAll(rung, reason.kind))
+
+        self.call(stop_all)
 
     @property
     def mine(self) -> bool:
@@ -236,9 +251,8 @@ def _wait_for_pools_at_exit() -> None:
 
 
 def _end_all() -> None:
-    from stoppable.core.events import Shutdown
-
+    """Wait for the tasks of all pools; stop them first if the program ends for a Ctrl-C."""
+    first = new_reason(StopKind.INTERRUPT, "Ctrl-C") if ctrl_c_ends_the_program() else None
     for reactor in list(_live):
         if reactor.pid == os.getpid():
-            reactor.post(Shutdown())
-            reactor.join()
+            wait_out(reactor, first)
