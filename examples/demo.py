@@ -11,13 +11,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from threading import Thread
+from typing import IO, NamedTuple
 
 HERE = Path(__file__).parent
 MARK = "STOPPABLE_DEMO"  # an environment variable that every process of this demo inherits
+LIMIT_S = 60.0
 SETTLE_S = 3.0
 
 
@@ -48,26 +50,43 @@ class Demo:
         self.wrong += not holds
         print(f"  {'yes' if holds else 'NO '}  {text}", flush=True)
 
-    def run(self, *command: str | Path, live: bool = True) -> Run:
-        """Run a Python program to its end; with *live*, print each line as it comes, with its time."""
+    def run(self, *command: str | Path, tell: Callable[[float, str], None] | None = None) -> Run:
+        """Run a Python program to its end; *tell* is called with each line as it comes, and its time."""
         name, _, value = self.mark.partition("=")
-        environment = {**os.environ, name: value, "TMPDIR": str(self.temp)}
         started = time.monotonic()
-        lines: list[tuple[float, str]] = []
-        with subprocess.Popen(
+        child = subprocess.Popen(
             [sys.executable, "-u", *command],
-            env=environment,
+            env={**os.environ, name: value, "TMPDIR": str(self.temp)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
-        ) as child:
-            assert child.stdout is not None
-            for line in child.stdout:
-                lines.append((time.monotonic() - started, line.rstrip("\n")))
-                if live:
-                    show(*lines[-1])
-        return Run(lines, time.monotonic() - started, child.returncode)
+        )
+        lines: list[tuple[float, str]] = []
+
+        def follow(stream: IO[str]) -> None:
+            with stream:
+                for line in stream:
+                    lines.append((time.monotonic() - started, line.rstrip("\n")))
+                    if tell:
+                        tell(*lines[-1])
+
+        # Two pipes and not one, in which lines of both streams can be mixed up. Daemons, since a process
+        # that is left over would keep the pipes open.
+        assert child.stdout is not None
+        assert child.stderr is not None
+        readers = [Thread(target=follow, args=(stream,), daemon=True) for stream in (child.stdout, child.stderr)]
+        for reader in readers:
+            reader.start()
+        try:
+            status = child.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            status = child.wait()
+        took = time.monotonic() - started
+        for reader in readers:
+            reader.join(SETTLE_S)
+        return Run(lines, took, status)
 
     def processes(self) -> list[str]:
         """Return the processes that carry our mark, each as its id and command line."""
@@ -103,18 +122,18 @@ def tutorial(demo: Demo) -> None:
     copy = demo.scratch / "stock_cancel.py"
     source = (HERE / "tutorial_cancel.py").read_text()
     copy.write_text(source.replace("from stoppable import", "from concurrent.futures import"))
-    behind = threading.Thread(target=lambda: stock.append(demo.run(copy, live=False)))
+    behind = Thread(target=lambda: stock.append(demo.run(copy)))
     behind.start()
 
     title("A task of ten seconds is cancelled after two: tutorial_cancel.py")
     print("  (the same with the standard executor runs in the background meanwhile)")
-    cancel = demo.run(HERE / "tutorial_cancel.py")
+    cancel = demo.run(HERE / "tutorial_cancel.py", tell=show)
     title("A flag of multiprocessing.Manager stops it: tutorial_manager.py")
-    manager = demo.run(HERE / "tutorial_manager.py")
+    manager = demo.run(HERE / "tutorial_manager.py", tell=show)
     title("stoppable.Event stops it, with no server process: tutorial_event.py")
-    event = demo.run(HERE / "tutorial_event.py")
+    event = demo.run(HERE / "tutorial_event.py", tell=show)
     title("The same Event in the standard executor: tutorial_event.py --stock")
-    event_stock = demo.run(HERE / "tutorial_event.py", "--stock")
+    event_stock = demo.run(HERE / "tutorial_event.py", "--stock", tell=show)
     title("tutorial_cancel.py with the standard executor, run in the background")
     behind.join()
     for at, line in stock[0].lines:
@@ -134,8 +153,8 @@ def tutorial(demo: Demo) -> None:
 
 
 def grading(demo: Demo) -> None:
-    title("49 students' files are graded, four of which never end: grading.py")
-    run = demo.run(HERE / "grading.py")
+    title("A folder of students' files is graded, four of which never end: grading.py")
+    run = demo.run(HERE / "grading.py", tell=lambda _, line: print(f"  {line}", flush=True))
     four = run.text.count("out of time: stopped by") == 4
     demo.claim("exactly four ran out of time, every other one has its result", four and run.status == 0)
 
