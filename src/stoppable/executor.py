@@ -8,9 +8,7 @@ import concurrent.futures
 import itertools
 import math
 import os
-import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
@@ -30,6 +28,7 @@ from stoppable.options import SubmitOptions, seconds
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.launch import launcher
+from stoppable.shell.leaving import wait_out
 from stoppable.shell.reactor import Reactor
 from stoppable.shell.task import Task, log
 from stoppable.worker import intask
@@ -38,7 +37,6 @@ from stoppable.worker.loop import DEFAULT, Options
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_SECOND_PRESS_S = 0.5
 _pools = itertools.count(1)
 
 
@@ -151,7 +149,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         number = next(self._ids)
         name = options.name or _describe(fn, args, kwargs)
         tokens = () if options.token is None else (options.token,)
-        timeout = self._timeout if options.timeout is None else options.timeout
+        timeout = self._timeout if options.timeout is None else seconds("timeout", options.timeout)
         try:
             with collect() as kept:
                 call = wire.dumps((fn, args, kwargs), by_value=self._by_value)
@@ -260,13 +258,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
             return
         given = reason if isinstance(reason, StopReason) else new_reason(StopKind.SHUTDOWN, reason)
 
-        def stop_all() -> None:
-            for task in list(reactor.hands.tasks.values()):
-                if task.reason is None:
-                    task.reason = given
-            reactor.feed(ev.StopAll(rung, given.kind))
-
-        reactor.call(stop_all)
+        reactor.stop_all(rung, given)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; end the workers when those given have ended.
@@ -306,40 +298,23 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
     ) -> Literal[False]:
         """Wait for all tasks; if left by an exception, stop them first.
 
-        Ctrl-C, before or during the wait, stops them and says so; again, at least 0.5 s later, kills them.
+        While it waits, the first Ctrl-C stops the tasks, and one that comes 0.5 s or more after it kills them.
         """
-        pressed = kind is not None and issubclass(kind, KeyboardInterrupt)
-        if kind is not None and not pressed:
-            self.stop(f"left by {kind.__name__}")
-        raised: KeyboardInterrupt | None = None
-        while True:
-            try:
-                if pressed:
-                    pressed = False
-                    self._on_ctrl_c()
-                self.shutdown(wait=True)
-                break
-            except KeyboardInterrupt as press:
-                raised, pressed = press, True
-        if raised is not None and kind is None:
-            raise raised
+        if os.getpid() != self._pid:
+            return False
+        if kind is None:
+            first = None
+        elif issubclass(kind, KeyboardInterrupt):
+            first = new_reason(StopKind.INTERRUPT, "Ctrl-C")
+        else:
+            first = new_reason(StopKind.SHUTDOWN, f"left by {kind.__name__}")
+        with self._lock:
+            self._closed = True
+            reactor = self._reactor
+        if reactor is not None:
+            wait_out(reactor, first)
+            self.shutdown()
         return False
-
-    def _on_ctrl_c(self) -> None:
-        # A terminal that repeats the key, or two processes that pass the signal on, send several at once.
-        now = time.monotonic()
-        if now - self._pressed_at < _SECOND_PRESS_S:
-            return
-        again = self._pressed_at > -math.inf
-        self._pressed_at = now
-        reactor = self._reactor
-        if reactor is None or not reactor.hands.tasks:
-            return
-        count = len(reactor.hands.tasks)
-        what = "killing" if again else "stopping"
-        hint = "" if again else "; Ctrl-C again to kill"
-        print(f"{self._name}: {what} {count} task{'s' if count > 1 else ''}{hint}", file=sys.stderr)
-        self.stop(new_reason(StopKind.INTERRUPT, "Ctrl-C"), at=Rung.KILL if again else Rung.ASK)
 
 
 class Bound:

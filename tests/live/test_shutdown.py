@@ -395,8 +395,7 @@ def test_tasks_cancelled_by_another_thread_while_they_start_end_exactly_once(tmp
 
         thread = threading.Thread(target=cancel_all)
         thread.start()
-        for n in range(1000):
-            line.append(pool.submit(chores.double, n))
+        line.extend(pool.submit(chores.double, n) for n in range(1000))  # one by one: the thread sees each
         over.set()
         thread.join(90)
         wait(line, 90)
