@@ -16,6 +16,7 @@ import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
+import re
 import sys
 import threading
 import time
@@ -196,8 +197,14 @@ def _is_anothers(path: str) -> bool:
     """Tell whether shared memory at *path* is mapped by processes, and by none that stems from this one."""
     if not path.startswith(f"{_SHM}/"):
         return False
+    try:
+        number = os.stat(path).st_ino
+    except OSError:
+        return True
     ours = {os.getpid(), *(pid for pid, _ in our_processes())}
-    users = {pid for pid in _pids() if path.encode() in _read(pid, "maps")}
+    # By inode: a named semaphore is made under another name, which is the one that its maker's map shows.
+    line = re.compile(rb"^\S+ \S+ \S+ \S+ %d +/dev/shm/" % number, re.MULTILINE)
+    users = {pid for pid in _pids() if line.search(_read(pid, "maps"))}
     return bool(users) and not users & ours
 
 

@@ -162,6 +162,14 @@ def test_shared_memory_that_only_another_program_maps_is_not_reported():
     os.close(stranger)
 
 
+def test_a_named_semaphore_is_known_for_its_makers():
+    before = leaks.snapshot()
+    lock = multiprocessing.get_context("spawn").Lock()
+    assert "file /dev/shm/sem.mp-" in found(before)
+    del lock
+    assert leaks.leftovers(before) == []
+
+
 def test_a_file_in_the_temp_folder_is_reported(tmp_path: Path):
     before = leaks.snapshot([tmp_path])
     (tmp_path / "left").touch()
