@@ -114,7 +114,8 @@ def by_subprocess(flag: Any, ready: Event) -> Iterator[Callable[[], Answer]]:
         assert process.stdout is not None
         pickle.dump((flag, ready), process.stdin)
         process.stdin.close()
-        yield lambda: eval(process.stdout.read())
+        stdout = process.stdout
+        yield lambda: eval(stdout.read())
 
 
 @contextmanager

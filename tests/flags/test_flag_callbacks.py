@@ -206,13 +206,13 @@ def test_a_callback_may_register_another() -> None:
 
 def test_what_cannot_be_called_is_refused() -> None:
     with pytest.raises(TypeError):
-        StopToken().on_stop(5)  # type: ignore[arg-type]
+        StopToken().on_stop(5)
 
 
 def in_a_child(token: StopToken, registration: object, answers: "multiprocessing.SimpleQueue[object]") -> None:
     ran = threading.Event()
     token.on_stop(ran.set)
-    cancelled = registration.cancel()  # type: ignore[attr-defined]
+    cancelled = registration.cancel()
     answers.put("ready")
     answers.put((cancelled, ran.wait(60), os.getpid()))
 

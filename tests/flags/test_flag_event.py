@@ -22,12 +22,12 @@ def test_both_events_pass_the_same_contract(kind: str) -> None:
     assert event.is_set() is False
     assert event.wait(0) is False
     assert event.wait(-1) is False
-    assert event.set() is None  # type: ignore[func-returns-value]
-    assert event.set() is None  # type: ignore[func-returns-value]
+    assert event.set() is None
+    assert event.set() is None
     assert event.is_set() is True
     assert event.wait() is True
-    assert event.clear() is None  # type: ignore[func-returns-value]
-    assert event.clear() is None  # type: ignore[func-returns-value]
+    assert event.clear() is None
+    assert event.clear() is None
     assert event.is_set() is False
     assert event.wait(timeout=0.01) is False
     assert "unset" in repr(event)

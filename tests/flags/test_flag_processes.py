@@ -4,9 +4,11 @@ import gc
 import multiprocessing
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -315,7 +317,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("first", ["pass", "token.is_set()", "ran = []; token.on_stop(lambda: ran.append(1))"])
+@pytest.mark.parametrize("first", ["pass", "token.is_set()", "token.on_stop(int)", "token = token.child()"])
 def test_a_forked_child_outlives_the_owner_and_learns_of_it(first: str) -> None:
     """Behaviour 26."""
     with ways.program(FORKING_OWNER.format(first=first)) as owner:
@@ -327,7 +329,7 @@ def test_a_forked_child_outlives_the_owner_and_learns_of_it(first: str) -> None:
 
 def test_a_stale_handle_never_finds_another_file() -> None:
     token = StopToken()
-    _, (handles, deadline, name) = token.__reduce__()[:2]  # type: ignore[misc]
+    _, (handles, deadline, name) = token.__reduce__()[:2]
     pid, start, fd, path, _nonce, record = handles[0]
     for wrong in (
         (pid, start, fd, path, bytes(16), record),
@@ -355,3 +357,43 @@ def test_a_token_alive_at_exit_makes_no_noise() -> None:
         timeout=ways.HANG_S,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def make_and_drop(seen: list[tuple[int, bool]], root: StopToken, seed: int) -> None:
+    chance = random.Random(seed)
+    mine: list[StopToken] = []
+    for _ in range(3000):
+        if mine and chance.random() < 0.5:
+            mine.pop(chance.randrange(len(mine)))
+        else:
+            made = root.child()
+            # Nobody else stops it: a record that was given out twice would show here.
+            seen.append((seed, made.is_set()))
+            mine.append(made)
+        if mine and chance.random() < 0.2:
+            mine.pop(chance.randrange(len(mine))).stop(str(seed))
+        if mine and chance.random() < 0.01:
+            pickle.dumps(mine[0])
+    seen.extend((seed, token.is_set()) for token in mine)
+
+
+@pytest.mark.slow
+def test_many_threads_never_get_the_same_record() -> None:
+    root = StopToken()
+    before = footprint()
+    seen: list[tuple[int, bool]] = []
+    threads = [threading.Thread(target=make_and_drop, args=(seen, root, seed)) for seed in range(6)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(seen) > 6000
+    assert not any(was_set for _, was_set in seen)
+    gc.collect()
+    slab.trim()
+    assert footprint()[0] <= before[0] + 1

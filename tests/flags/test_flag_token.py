@@ -98,7 +98,7 @@ def test_a_sleep_is_ended_by_a_stop() -> None:
     with pytest.raises(StopRequested):
         token.sleep(0)
     timer.join()
-    assert StopToken().sleep(0.01) is None  # type: ignore[func-returns-value]
+    assert StopToken().sleep(0.01) is None
 
 
 @pytest.mark.parametrize("seconds", [-1, math.nan])
@@ -148,7 +148,7 @@ def test_a_stop_after_the_deadline_is_too_late_though_nobody_looked() -> None:
 @pytest.mark.parametrize("late", [{"timeout": 0}, {"deadline": 0.0}, {"deadline": -math.inf}])
 def test_a_token_without_time_is_set_at_birth(late: dict[str, float]) -> None:
     """Behaviour 12."""
-    token = StopToken(**late)  # type: ignore[arg-type]
+    token = StopToken(**late)
     assert token.is_set()
     assert why(token).kind is StopKind.DEADLINE
     assert token.remaining() == 0.0
@@ -332,7 +332,7 @@ def test_a_token_stands_in_for_an_event() -> None:
     """Behaviour 27."""
     token = StopToken()
     token.clear()
-    assert token.set() is None  # type: ignore[func-returns-value]
+    assert token.set() is None
     assert token.is_set()
     assert token.wait(1)
     with pytest.raises(RuntimeError):
@@ -357,7 +357,7 @@ def test_a_whole_reason_can_be_given() -> None:
     token.stop(reason)
     assert token.reason == reason
     with pytest.raises(TypeError):
-        StopToken().stop(5)  # type: ignore[arg-type]
+        StopToken().stop(5)
 
 
 def test_a_long_message_is_cut_and_the_same_for_all() -> None:

@@ -161,7 +161,9 @@ def test_an_unknown_processor_is_not_said_to_work(monkeypatch: pytest.MonkeyPatc
     assert not linux.works()
 
 
-def test_a_claim_gives_up_on_a_lock_that_is_never_let_go(monkeypatch: pytest.MonkeyPatch, page: mmap.mmap) -> None:
+def test_a_claim_gives_up_on_a_lock_that_is_never_let_go(
+    monkeypatch: pytest.MonkeyPatch, page: mmap.mmap, files: Path
+) -> None:
     monkeypatch.setattr(portable, "_LOCK_WAIT_S", 0.02)
     monkeypatch.setattr(portable, "_try_lock", lambda fd: False)
     assert portable.claim(Word(page, 0)) is False

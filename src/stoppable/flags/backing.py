@@ -108,7 +108,10 @@ _swept = False
 
 def after_fork() -> None:
     """Forget the files of the parent: they are not this process's to remove."""
+    global _swept
     _files.clear()
+    # A child of multiprocessing forgets its parent's finalizers, so it needs its own.
+    _swept = False
 
 
 def _new_file(owner: Process, nonce: bytes) -> str:

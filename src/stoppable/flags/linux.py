@@ -153,3 +153,7 @@ def fence() -> None:
     # No membarrier here: an atomic exchange is a full barrier at least for the caller.
     with threading.Lock():
         pass
+
+
+def after_fork() -> None:
+    """Do nothing: there is no state here."""

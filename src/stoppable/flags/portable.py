@@ -2,6 +2,9 @@
 
 The lock guards only `claim`, is let go by the system when its holder dies, and is never waited for
 longer than two seconds; readers, waiters and `set_and_wake` take none.
+
+Weaker than `linux`: a signal handler that claims while its own thread is in `claim` waits those two
+seconds and loses; an event that is set for less than 10 ms may be missed by those who wait.
 """
 
 import os

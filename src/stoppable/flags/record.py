@@ -16,6 +16,7 @@ A record never changes back (only `Event` clears a flag), and nothing here takes
 
 import struct
 import threading
+from collections.abc import Iterator
 
 from stoppable.flags import kernel, slab
 from stoppable.flags.chunk import SLOT_BYTES, SLOTS, Chunk, Handle, flag_at, slot_at, winner_at
@@ -108,11 +109,8 @@ class Record:
         kernel.fence()
         winner = self._winner().value & _ID
         memory = self.chunk.memory
-        for at in self._slots() if winner else ():
-            tag = _U32.unpack_from(memory, at)[0]
-            if not tag:
-                break
-            if tag & _ID == winner and _U32.unpack_from(memory, at + 4)[0]:
+        for at, tag in self._slots():
+            if winner and tag & _ID == winner and _U32.unpack_from(memory, at + 4)[0]:
                 return StopReason.decode(memory[at + _TAG_BYTES : at + SLOT_BYTES])
         orphaned_at = self.chunk.orphaned_at
         if orphaned_at:
@@ -127,17 +125,24 @@ class Record:
     def _write(self, text: bytes) -> None:
         memory, me = self.chunk.memory, threading.get_native_id() & _ID
         # Listed before the winner is looked at: a handler that runs in between and wins has a newer slot.
-        mine = [at for at in self._slots() if _U32.unpack_from(memory, at)[0] & _ID == me]
+        mine = [at for at, tag in self._slots() if tag & _ID == me]
         if self._winner().value:
             return
         for at in mine:
             _U32.pack_into(memory, at, _TOMBSTONE)
-        for at in self._slots():
+        for slot in range(SLOTS):
+            at = slot_at(self.index, slot)
             if _U32.unpack_from(memory, at)[0] or not Word(memory, at).claim():
                 continue
             memory[at + _TAG_BYTES : at + _TAG_BYTES + len(text)] = text
             _U32.pack_into(memory, at + 4, 1)
             return
 
-    def _slots(self) -> list[int]:
-        return [slot_at(self.index, slot) for slot in range(SLOTS)]
+    def _slots(self) -> Iterator[tuple[int, int]]:
+        """Yield offset and tag of the slots in use: they are taken in order, so the first free one is the end."""
+        for slot in range(SLOTS):
+            at = slot_at(self.index, slot)
+            tag = _U32.unpack_from(self.chunk.memory, at)[0]
+            if not tag:
+                return
+            yield at, tag

@@ -13,13 +13,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
-from stoppable.flags import backing, process
+from stoppable.flags import backing, kernel, process
 from stoppable.flags.chunk import SLOTS, Chunk, Handle, flag_at, slot_at, winner_at
 
 _LINGERING = 8
 
 # What modules want done in a child after a fork. Only appended to, at import.
-after_fork: list[Callable[[], None]] = [backing.after_fork]
+after_fork: list[Callable[[], None]] = [backing.after_fork, kernel.after_fork]
 
 _chunks: dict[bytes, "weakref.ref[Chunk]"] = {}  # all that are mapped in this process, by nonce
 

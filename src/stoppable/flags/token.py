@@ -207,6 +207,9 @@ class StopToken:
         earliest = min(_earlier(timeout, deadline), *(token._deadline for token in tokens))
         made = StopToken.__new__(StopToken)
         made._adopt(Record.new(), tuple(above.values()), earliest, name)
+        for record in above.values():
+            # In a forked child: it looks at the flags of the tokens above, and not at those tokens.
+            owner.watch(record.chunk)
         return made
 
     # --- being a value ---------------------------------------------------------------------
@@ -278,10 +281,13 @@ def _look(own: Record, above: Sequence[Record], deadline: float) -> Callable[[],
         if deadline == math.inf:
             return lambda: mine() or parent()
         return lambda: mine() or parent() or _monotonic() >= deadline
-    others = tuple(record.flag.is_set for record in above)
+    others = tuple(record.flag.is_set for record in above[1:])
+    if len(others) == 1 and deadline == math.inf:
+        grandparent = others[0]
+        return lambda: mine() or parent() or grandparent()
 
     def is_set() -> bool:
-        if mine():
+        if mine() or parent():
             return True
         for other in others:
             if other():
