@@ -226,7 +226,9 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
             if inner is not None:
                 inner.stop("the task that made this pool was stopped")
 
-        self._outer = intask.current_token().on_stop(stop)
+        token = intask.current_token()
+        if not token.is_set():  # else it is a pool of the task's cleanup, and is to work
+            self._outer = token.on_stop(stop)
 
     # --- facts ---------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ but what says so. 4. A future with no pool behind it is the standard one.
 """
 
 import concurrent.futures
-import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -22,7 +21,6 @@ from stoppable.errors import TaskStopped
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.task import Report, Task, log
-from stoppable.worker import page as pages
 
 if TYPE_CHECKING:
     from stoppable.shell.reactor import Reactor
@@ -141,13 +139,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
             return None
         channel = reactor.hands.channels.get(task.worker or 0)
         if self.running() and channel is not None:
-            try:
-                f64, current = channel.page.f64, channel.page.u64[pages.CURRENT_TASK]
-                done, total = f64[pages.DONE], f64[pages.TOTAL]
-            except ValueError:
-                return task.progress  # the worker is gone meanwhile
-            if current == task.id and not math.isnan(done):
-                return done, None if math.isnan(total) else total
+            return channel.progress(task.id) or task.progress
         return task.progress
 
     @property

@@ -16,7 +16,7 @@ class SubmitOptions:
     """Options of a task; None means the pool's own.
 
     Attributes:
-        timeout: seconds from the start of the task's execution.
+        timeout: seconds from the start of the task's execution; `math.inf`: none, whatever the pool's is.
         deadline: `time.monotonic()` seconds, the queue included.
         policy: how a stop climbs.
         token: a token whose stop stops the task too; the task's own token is its child.
@@ -36,7 +36,7 @@ class SubmitOptions:
     on_stopped: Callable[[Any], object] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "timeout", seconds("timeout", self.timeout))
+        seconds("timeout", self.timeout)
         if self.deadline is not None:
             if isinstance(self.deadline, bool) or not isinstance(self.deadline, (int, float)):
                 raise TypeError(f"deadline must be time.monotonic() seconds, was {self.deadline!r}")
@@ -51,6 +51,8 @@ class SubmitOptions:
 
             if not isinstance(self.token, StopToken):
                 raise TypeError(f"token must be a StopToken, was {self.token!r}")
+        if self.name is not None and not isinstance(self.name, str):
+            raise TypeError(f"name must be a string or None, was {self.name!r}")
         if self.on_stopped is not None and not callable(self.on_stopped):
             raise TypeError(f"on_stopped must be callable, was {self.on_stopped!r}")
 

@@ -175,6 +175,14 @@ class Channel:
             return page.f64[pages.STARTED_AT]
         return None
 
+    def progress(self, task: int) -> tuple[float, float | None] | None:
+        """Return what *task* said with progress() last, or None if it said nothing or does not run here."""
+        page = self.page
+        done, total = page.f64[pages.DONE], page.f64[pages.TOTAL]
+        if page.u64[pages.CURRENT_TASK] != task or math.isnan(done):
+            return None
+        return done, None if math.isnan(total) else total
+
     def request_stack(self) -> None:
         """Make room for a stack; to be called just before STACK is delivered."""
         page = self.page

@@ -359,6 +359,8 @@ class Hands:
         if channel is None:
             self._reactor.feed(ev.Exited(worker, None))  # it had been abandoned
             return
+        # Before its last words are read: they end the channel, and once it is closed, its number is another's.
+        self._unwatch(channel.sock.fileno())
         try:
             for frame in channel.drain():
                 self._take(channel, frame)
@@ -366,9 +368,8 @@ class Hands:
             log.error("worker %s left nonsense behind: %s", gone.worker, error)
         claimed = channel.claimed()
         if claimed is not None and claimed in self.tasks:
-            self.tasks[claimed].exit = gone.code
-        if not channel.ended:
-            self._unwatch(channel.sock.fileno())
+            task = self.tasks[claimed]
+            task.exit, task.progress = gone.code, channel.progress(claimed)
         del self.channels[gone.worker]
         self._reactor.feed(ev.Exited(worker, None if claimed is None else ev.TaskId(claimed)))
         channel.close()

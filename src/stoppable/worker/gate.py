@@ -9,7 +9,8 @@ Invariants:
 1. `StopInterrupt` is raised at most once for a task (`landed`), and only while `task` is not 0.
 2. While sealed (our own writes to the socket) nothing is raised: half a frame would break the
    channel. What came meanwhile is raised when the seal opens. The same for shields, until their limit.
-3. Only the main thread of the worker uses this object, except that the handler reads the page.
+3. What comes before the gate opens (while the task's function is imported) is raised when it does.
+4. Only the main thread of the worker uses this object, except that the handler reads the page.
 """
 
 import time
@@ -38,6 +39,12 @@ class Gate:
         self.seals = self.shields = 0
         if self.page.f64[SHIELD_UNTIL]:
             self.page.f64[SHIELD_UNTIL] = 0.0
+
+    def open(self, task: int) -> None:
+        """Let interrupts of *task* in; raise the one that came while its function was still being read."""
+        self.task = task
+        if self.page.u64[INTERRUPT_TASK] == task and not self.landed:
+            self._land()
 
     def on_signal(self, _signum: int, _frame: FrameType | None) -> None:
         """Handle SIGINT."""

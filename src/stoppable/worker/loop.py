@@ -152,7 +152,7 @@ class Loop:
             try:
                 function, args, kwargs = call
                 del call
-                gate.task = task
+                gate.open(task)
                 value = function(*args, **kwargs)
             finally:
                 gate.task = 0

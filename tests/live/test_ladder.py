@@ -1,0 +1,425 @@
+"""What a stop does to a task that does not end by itself: each rung, when it is climbed, and what it leaves."""
+
+import functools
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jobs
+import stoppable.executor
+from jobs import BOUND_S, PATIENT, QUICK, running
+from stoppable import Future, Rung, StopPolicy, TaskStopped, WorkerDied
+from stoppable.shell.control import Op
+from stoppable.shell.launch import WardenLauncher
+from watching import await_file, is_alive, say, until
+
+
+def rungs(future: Future[Any]) -> list[Rung]:
+    return [rung for rung, _ in future.report.rungs]
+
+
+def past_ask(future: Future[Any]) -> list[Rung]:
+    return [rung for rung in rungs(future) if rung > Rung.ASK]
+
+
+def stopped(future: Future[Any]) -> TaskStopped:
+    """Return the error of a task that is to be stopped soon."""
+    with pytest.raises(TaskStopped) as caught:
+        future.result(BOUND_S)
+    return caught.value
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+
+def test_a_task_that_never_looked_is_interrupted_at_once_and_its_finally_runs(tmp_path: Path) -> None:
+    """Behaviour 55. Its ask would be a minute long."""
+    begun, cleaned = str(tmp_path / "begun"), tmp_path / "cleaned"
+    with running() as pool:
+        future = pool.submit(jobs.spin, begun, str(cleaned))
+        await_file(begun)
+        future.cancel()
+        assert stopped(future).rung is Rung.INTERRUPT
+        assert cleaned.exists()
+        assert past_ask(future) == [Rung.INTERRUPT]
+
+
+@pytest.mark.slow
+def test_a_task_that_looked_and_then_looks_no_more_gets_the_grace_of_the_ask(tmp_path: Path) -> None:
+    """Behaviour 55. The interrupt comes after it, and not before."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.look_then_nap, begun)
+        await_file(begun)
+        future.stop(policy=StopPolicy(ask=0.3, interrupt=60))
+        assert stopped(future).rung is Rung.INTERRUPT
+        (ask, asked_at), (interrupt, interrupted_at) = future.report.rungs
+        assert (ask, interrupt) == (Rung.ASK, Rung.INTERRUPT)
+        assert interrupted_at - asked_at >= 0.3
+
+
+def test_a_task_in_a_sleep_of_the_standard_library_is_ended_by_the_interrupt(tmp_path: Path) -> None:
+    """Behaviour 56."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.nap, begun)
+        await_file(begun)
+        future.cancel()
+        assert stopped(future).rung is Rung.INTERRUPT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("policy", "last"),
+    [
+        (StopPolicy(ask=60, interrupt=0.2, terminate=60), Rung.TERMINATE),
+        (StopPolicy(ask=60, interrupt=0.2, terminate=0), Rung.KILL),
+    ],
+)
+def test_a_c_call_that_holds_the_gil_is_ended_and_the_pool_works_on(
+    policy: StopPolicy, last: Rung, tmp_path: Path
+) -> None:
+    """Behaviour 57. Its stack is known although it could not say it itself."""
+    begun = str(tmp_path / "begun")
+    with running(policy=policy) as pool:
+        future = pool.submit(jobs.hold_gil, begun)
+        worker = int(await_file(begun))
+        future.cancel()
+        error = stopped(future)
+        assert error.rung is last
+        assert error.stack is not None
+        assert "hold_gil" in error.stack
+        assert error.stack in str(error)
+        assert not is_alive(worker)
+        assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+
+
+def test_a_regular_expression_that_backtracks_for_ever_is_interrupted(tmp_path: Path) -> None:
+    """Behaviour 57. It holds the GIL, but looks for signals by itself."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.match_for_ever, begun)
+        await_file(begun)
+        future.cancel()
+        assert stopped(future).rung is Rung.INTERRUPT
+
+
+@pytest.mark.slow
+def test_a_task_that_ignores_interrupt_and_sigterm_is_killed(tmp_path: Path) -> None:
+    """Behaviour 58. Each rung before was tried, in order."""
+    begun = str(tmp_path / "begun")
+    with running(policy=QUICK) as pool:
+        future = pool.submit(jobs.ignore_all, begun)
+        worker = int(await_file(begun))
+        future.cancel()
+        error = stopped(future)
+        assert error.rung is Rung.KILL
+        assert error.confirmed
+        assert past_ask(future) == [Rung.INTERRUPT, Rung.TERMINATE, Rung.KILL]
+        assert [at for _, at in future.report.rungs] == sorted(at for _, at in future.report.rungs)
+        assert not is_alive(worker)
+
+
+def test_a_process_that_is_gone_early_is_not_waited_for(tmp_path: Path) -> None:
+    """Behaviour 59. Each grace is a minute; the task ends in the middle of its first."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.nap, begun)
+        await_file(begun)
+        future.stop(at="terminate")
+        assert stopped(future).rung is Rung.TERMINATE
+        assert past_ask(future) == [Rung.TERMINATE]
+
+
+def test_a_kill_sends_nothing_gentle_before(tmp_path: Path) -> None:
+    """Behaviour 60."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.tell_signals, begun, str(tmp_path))
+        await_file(begun)
+        future.stop(at="kill")
+        assert stopped(future).rung is Rung.KILL
+        assert past_ask(future) == [Rung.KILL]
+    assert {path.name for path in tmp_path.iterdir()} == {"begun"}
+
+
+def test_an_ask_of_no_seconds_goes_to_the_interrupt_at_once(tmp_path: Path) -> None:
+    """Behaviour 60. Also for a task that looks."""
+    begun = str(tmp_path / "begun")
+    with running(policy=StopPolicy(ask=0, interrupt=60)) as pool:
+        future = pool.submit(jobs.look_then_nap, begun)
+        await_file(begun)
+        future.cancel()
+        assert stopped(future).rung is Rung.INTERRUPT
+
+
+@pytest.mark.slow
+def test_a_rung_of_endless_grace_is_never_left(tmp_path: Path) -> None:
+    """Behaviour 60. A second task climbs its whole ladder meanwhile."""
+    begun, survived, release, other = (str(tmp_path / name) for name in ("begun", "survived", "release", "other"))
+    with running(2, policy=QUICK) as pool:
+        endless = pool.options(policy=StopPolicy(ask=0, interrupt=float("inf"), terminate=0))
+        future = endless.submit(jobs.survive_interrupt, begun, survived, release)
+        await_file(begun)
+        clock = pool.submit(jobs.ignore_all, other)
+        await_file(other)
+        future.cancel()
+        await_file(survived)
+        clock.cancel()
+        assert stopped(clock).rung is Rung.KILL
+        assert past_ask(future) == [Rung.INTERRUPT]
+        assert future.running()
+        say(release)
+        assert future.result(BOUND_S) == "survived"
+
+
+def test_a_task_that_must_not_be_interrupted_is_not(tmp_path: Path) -> None:
+    """Behaviour 61."""
+    begun = str(tmp_path / "begun")
+    with running(policy=StopPolicy(interrupt=60, terminate=60, interruptible=False)) as pool:
+        future = pool.submit(jobs.tell_signals, begun, str(tmp_path))
+        await_file(begun)
+        future.cancel()
+        assert stopped(future).rung is Rung.TERMINATE
+        assert past_ask(future) == [Rung.TERMINATE]
+    assert {path.name for path in tmp_path.iterdir()} == {"begun", "terminated"}
+
+
+def test_an_interrupt_is_delivered_once_and_cleaning_up_is_left_in_peace(tmp_path: Path) -> None:
+    """Behaviour 62. Neither a second stop nor a stray SIGINT raises again."""
+    begun, survived, release = (str(tmp_path / name) for name in ("begun", "survived", "release"))
+    with running() as pool:
+        future = pool.submit(jobs.survive_interrupt, begun, survived, release)
+        worker = int(await_file(begun))
+        future.stop(at="interrupt")
+        await_file(survived)
+        future.stop(at="interrupt")
+        future.stop()
+        os.kill(worker, signal.SIGINT)
+        say(release)
+        assert future.result(BOUND_S) == "survived"
+        assert past_ask(future) == [Rung.INTERRUPT]
+
+
+def test_a_stray_sigint_interrupts_no_task_and_no_worker(tmp_path: Path) -> None:
+    """An interrupt is raised only in the task that it was meant for."""
+    begun, survived, release = (str(tmp_path / name) for name in ("begun", "survived", "release"))
+    with running() as pool:
+        worker = pool.submit(jobs.pid).result(BOUND_S)
+        os.kill(worker, signal.SIGINT)
+        future = pool.submit(jobs.linger, begun, survived, release)
+        os.kill(int(await_file(begun)), signal.SIGINT)
+        say(release)
+        future.stop()
+        assert stopped(future).rung is Rung.ASK
+        assert worker in pool.workers()
+
+
+def test_a_worker_is_replaced_after_an_interrupt_and_kept_after_an_ask(tmp_path: Path) -> None:
+    """Behaviour 63."""
+    with running() as pool:
+        asked = pool.submit(jobs.polite, str(tmp_path / "asked"))
+        kept = int(await_file(tmp_path / "asked"))
+        asked.cancel()
+        assert stopped(asked).rung is Rung.ASK
+        assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+        assert kept in pool.workers()
+        interrupted = pool.submit(jobs.nap, str(tmp_path / "interrupted"))
+        replaced = int(await_file(tmp_path / "interrupted"))
+        count = len(pool.workers())
+        interrupted.cancel()
+        assert stopped(interrupted).rung is Rung.INTERRUPT
+        assert pool.submit(jobs.pid).result(BOUND_S) != replaced
+        until(lambda: replaced not in pool.workers() and len(pool.workers()) == count, "it was replaced")
+        assert not is_alive(replaced)
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_middle_of_a_large_result_harms_no_other_task(tmp_path: Path) -> None:
+    """Behaviour 64. The reader is held back, so that the kill comes while the result is being written."""
+    begun = str(tmp_path / "begun")
+    with running(2) as pool:
+        other = pool.submit(jobs.value, bytes(10_000_000))
+        other.result(BOUND_S)
+        future = pool.submit(jobs.large, begun, 100_000_000)
+        trigger = pool.submit(jobs.await_file, begun)
+
+        def kill_while_it_writes(_: object) -> None:
+            until(lambda: worker_is_writing(pool.workers()), "the worker waits for its reader")
+            future.kill()
+
+        trigger.add_done_callback(kill_while_it_writes)
+        after = [pool.submit(jobs.value, number) for number in range(10)]
+        assert stopped(future).rung is Rung.KILL
+        assert [each.result(BOUND_S) for each in after] == list(range(10))
+        assert len(pool.submit(jobs.value, bytes(10_000_000)).result(BOUND_S)) == 10_000_000
+
+
+def worker_is_writing(pids: list[int]) -> bool:
+    """Say whether one of the processes sleeps in a write to a full socket, or in a send to one."""
+    places = []
+    for pid in pids:
+        try:
+            places.append(Path(f"/proc/{pid}/wchan").read_text())
+        except OSError:
+            continue
+    return any("sock_alloc_send" in place or "wait_for" in place for place in places) or not any(places)
+
+
+@pytest.mark.parametrize(
+    ("how", "exitcode", "number", "word"),
+    [
+        (functools.partial(jobs.end_worker, 3), 3, None, "code 3"),
+        (jobs.segfault, None, signal.SIGSEGV, "SIGSEGV"),
+        (functools.partial(signal.raise_signal, signal.SIGKILL), None, signal.SIGKILL, "SIGKILL"),
+    ],
+)
+def test_a_worker_that_dies_in_the_grace_of_an_ask_has_died_and_was_not_stopped(
+    how: Callable[[], object], exitcode: int | None, number: int | None, word: str, tmp_path: Path
+) -> None:
+    """Behaviour 65. The error has exit code or signal, and the stop that was pending."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.die_in_cleanup, begun, how)
+        await_file(begun)
+        future.stop("enough")
+        with pytest.raises(WorkerDied) as caught:
+            future.result(BOUND_S)
+        error = caught.value
+        assert (error.exitcode, error.signal) == (exitcode, number)
+        assert error.reason is not None
+        assert error.reason.message == "enough"
+        assert word in str(error)
+        assert "die_in_cleanup" in str(error)
+        assert not future.cancelled()
+        assert not future.stopped()
+        assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+
+
+def test_a_worker_killed_from_outside_costs_its_own_task_only(tmp_path: Path) -> None:
+    """Behaviour 66. The others go on, and the number of workers is restored."""
+    begun, release = str(tmp_path / "begun"), str(tmp_path / "release")
+    with running(2) as pool:
+        unhurt = pool.submit(jobs.await_file, release)
+        lost = pool.submit(jobs.nap, begun)
+        worker = int(await_file(begun))
+        until(lambda: len(pool.workers()) == 3, "both workers and the spare are there")
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(WorkerDied) as caught:
+            lost.result(BOUND_S)
+        assert caught.value.signal == signal.SIGKILL
+        assert caught.value.reason is None
+        assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+        until(lambda: len(pool.workers()) == 3 and worker not in pool.workers(), "it was replaced")
+        say(release, "free")
+        assert unhurt.result(BOUND_S) == "free"
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_be_killed_is_given_up_and_its_seat_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behaviour 67. The error says that the end was not seen."""
+    begun = str(tmp_path / "begun")
+    deliver = WardenLauncher.deliver
+
+    def harmless(self: WardenLauncher, op: Op, worker: int) -> None:
+        if op is not Op.KILL:
+            deliver(self, op, worker)
+
+    impatient = functools.partial(stoppable.executor.Machine, kill_s=0.3)
+    monkeypatch.setattr(stoppable.executor, "Machine", impatient)
+    monkeypatch.setattr(WardenLauncher, "deliver", harmless)
+    with running() as pool:
+        future = pool.submit(jobs.nap, begun)
+        worker = int(await_file(begun))
+        future.kill()
+        error = stopped(future)
+        assert (error.rung, error.confirmed, error.started) == (Rung.KILL, False, True)
+        assert "not seen to end" in str(error)
+        assert is_alive(worker)
+        errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+        assert len(errors) == 1
+        assert str(worker) in errors[0]
+        assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+        assert future.cancelled()
+    until(lambda: not is_alive(worker), "the end of the pool is the end of it")
+
+
+@pytest.mark.slow
+def test_each_rung_past_ask_is_one_warning_with_task_rung_and_last_look(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behaviour 68."""
+    with running(policy=QUICK) as pool:
+        blind = pool.submit(jobs.ignore_all, str(tmp_path / "blind"))
+        await_file(tmp_path / "blind")
+        blind.cancel()
+        stopped(blind)
+        said = warnings(caplog)
+        assert len(said) == 3
+        for text, rung in zip(said, ("interrupt", "terminate", "kill"), strict=True):
+            assert "ignore_all(" in text
+            assert f": {rung}, " in text
+            assert "never checked" in text
+        caplog.clear()
+        looked = pool.submit(jobs.look_then_nap, str(tmp_path / "looked"))
+        await_file(tmp_path / "looked")
+        looked.cancel()
+        stopped(looked)
+        (text,) = warnings(caplog)
+        assert "look_then_nap(" in text
+        assert "interrupt" in text
+        assert "last checked" in text
+
+
+def test_an_ask_that_is_heard_warns_of_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Behaviour 68. It is what a stop should be."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.polite, begun)
+        await_file(begun)
+        future.cancel()
+        assert stopped(future).rung is Rung.ASK
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("new_session", [False, True])
+@pytest.mark.parametrize("ignore_term", [False, True])
+@pytest.mark.parametrize("rung", [Rung.TERMINATE, Rung.KILL])
+def test_a_subprocess_of_the_task_ends_with_it(
+    rung: Rung, new_session: bool, ignore_term: bool, tmp_path: Path
+) -> None:
+    """Behaviour 69. Also one in a session of its own, also one that ignores SIGTERM."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.with_child, begun, new_session, ignore_term)
+        child = int(await_file(begun))
+        assert is_alive(child)
+        future.stop(at=rung)
+        assert stopped(future).rung is rung
+        until(lambda: not is_alive(child), "the child has ended")
+
+
+def test_a_patient_policy_is_what_these_tests_rely_on() -> None:
+    """A rung that is reached within the bound was not reached by waiting."""
+    assert min(PATIENT.ask, PATIENT.interrupt, PATIENT.terminate) > BOUND_S
+
+
+def test_a_rung_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.polite, begun)
+        await_file(begun)
+        with pytest.raises(ValueError, match="no such rung"):
+            future.stop(at="shout")
+        with pytest.raises(ValueError, match="no such rung"):
+            pool.stop(at="shout")
+        assert not future.stop_requested
+        future.cancel()
