@@ -1,5 +1,6 @@
 """Words and what they ask of the system: one contract for Linux and for everywhere else."""
 
+import errno
 import mmap
 import multiprocessing
 import os
@@ -197,6 +198,43 @@ def test_a_file_is_private_and_goes_with_its_owner(files: Path) -> None:
     assert backing.attach(place, 8192) is None
     other[0] = 8
     assert memory[0] == 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no memfd elsewhere")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.EINVAL])
+def test_a_container_that_forbids_memfd_gets_a_file(files: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(name: str, flags: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(kernel, "PORTABLE", False)
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    memory, place = backing.create(me(), bytes(16), 4096)
+    memory[5] = 5
+    other = backing.attach(place, 4096)
+    assert other is not None
+    assert other[5] == 5
+    backing.drop(place)
+    assert list(files.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no memfd elsewhere")
+def test_an_old_kernel_gets_a_memfd_without_the_seal(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.memfd_create
+    asked: list[int] = []
+
+    def old(name: str, flags: int) -> int:
+        asked.append(flags)
+        if flags & 8:
+            raise OSError(errno.EINVAL, "no such flag")
+        return real(name, flags)
+
+    monkeypatch.setattr(kernel, "PORTABLE", False)
+    monkeypatch.setattr(os, "memfd_create", old)
+    _, place = backing.create(me(), bytes(16), 4096)
+    assert len(asked) == 2
+    assert backing.attach(place, 4096) is not None
+    backing.drop(place)
+    assert backing.attach(place, 4096) is None
 
 
 def test_a_file_of_the_wrong_size_is_not_taken(files: Path) -> None:

@@ -3,9 +3,13 @@
 Linux: a memfd, found as /proc/<owner>/fd/<number>. It has no name anywhere, so there is nothing to
 remove after a SIGKILL: the kernel frees it with its last user. Elsewhere: a file in a private
 folder, removed by its owner when done, and by the next program that starts if the owner was killed.
+
+Only processes of the same user can attach, and not to an owner that made itself undumpable
+(PR_SET_DUMPABLE): its memory looks gone, so its flags read set, kind orphan.
 """
 
 import atexit
+import errno
 import mmap
 import os
 import sys
@@ -31,27 +35,28 @@ def create(owner: Process, nonce: bytes, size_bytes: int) -> tuple[mmap.mmap, Pl
     Raises:
         OSError: the system has no more memory or no more file descriptors.
     """
-    if not kernel.PORTABLE and sys.platform == "linux":
-        fd = os.memfd_create(_NAME, os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(fd, size_bytes)
-            return _map(fd, size_bytes), Place(owner, fd, "")
-        except BaseException:
-            os.close(fd)
-            raise
-    path = _new_file(owner, nonce)
-    fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    fd = _new_memfd()
+    path = _new_file(owner, nonce) if fd < 0 else ""
+    if path:
+        fd = os.open(path, _FLAGS | _NOFOLLOW | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.ftruncate(fd, size_bytes)
-        return _map(fd, size_bytes), Place(owner, -1, path)
-    finally:
+        memory = _map(fd, size_bytes)
+    except BaseException:
         os.close(fd)
+        if path:
+            _remove(path)
+        raise
+    if path:
+        os.close(fd)
+    return memory, Place(owner, -1 if path else fd, path)
 
 
 def attach(place: Place, size_bytes: int) -> mmap.mmap | None:
     """Return the memory at *place*, or None if it is not there any more or not ours to use."""
-    path = place.path
+    path, flags = place.path, _FLAGS | _NOFOLLOW
     if not path:
+        flags = _FLAGS  # what lies in /proc is a link
         path = f"/proc/{place.owner.pid}/fd/{place.fd}"
         try:
             # The number may be something else by now: opening a terminal or a tape can have effects.
@@ -60,7 +65,7 @@ def attach(place: Place, size_bytes: int) -> mmap.mmap | None:
         except OSError:
             return None
     try:
-        fd = os.open(path, _FLAGS)
+        fd = os.open(path, flags)
     except OSError:
         return None
     try:
@@ -80,10 +85,23 @@ def drop(place: Place) -> None:
         os.close(place.fd)
 
 
-_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-# Links in /proc are what we follow there.
-if sys.platform == "linux" and not kernel.PORTABLE:
-    _FLAGS &= ~os.O_NOFOLLOW
+_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NOEXEC_SEAL = 8  # MFD_NOEXEC_SEAL (Linux 6.3): the setting vm.memfd_noexec=2 refuses a memfd without it
+
+
+def _new_memfd() -> int:
+    """Return a new memfd, or -1 where there is none, or where others could not find it."""
+    if kernel.PORTABLE or sys.platform != "linux" or not os.path.exists("/proc/self/fd"):
+        return -1
+    for flags in (os.MFD_CLOEXEC | _NOEXEC_SEAL, os.MFD_CLOEXEC):
+        try:
+            return os.memfd_create(_NAME, flags)
+        except OSError as error:
+            # EINVAL: the kernel is older than the flag. The others: a container that forbids it.
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES):
+                raise
+    return -1
 
 
 def _map(fd: int, size_bytes: int) -> mmap.mmap:
