@@ -50,6 +50,7 @@ class Pool:
         self.size, self.spares, self.ahead = size, spares, ahead
         self.most: float = math.inf if max_tasks_per_child is None else max_tasks_per_child
         self.boot_s, self.retire_s, self.kill_s = boot_s, retire_s, kill_s
+        self.backoff_s, self.backoff_most_s = 0.1, 2.0  # after a worker that did not boot; doubled each time
         self.now = -math.inf
         self.tasks: dict[TaskId, Task] = {}
         self.crew: dict[WorkerId, Worker] = {}  # every worker that is not gone

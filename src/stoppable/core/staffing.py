@@ -12,7 +12,6 @@ from stoppable.core.records import Task, Worker
 from stoppable.core.sending import Sending
 from stoppable.core.tables import TaskState, WorkerMove, WorkerState
 
-_BACKOFF_S, _BACKOFF_MOST_S = 0.1, 2.0
 _FAILURES = 3  # in a row, with nobody alive: no worker will ever come
 
 
@@ -57,7 +56,7 @@ class Staffing(Sending):
     def boot_failed(self) -> None:
         """One more did not boot: wait before the next try, or give up if nobody is alive."""
         self.failures += 1
-        self.retry_at = self.now + min(_BACKOFF_MOST_S, _BACKOFF_S * 2.0 ** min(self.failures - 1, 10))
+        self.retry_at = self.now + min(self.backoff_most_s, self.backoff_s * 2.0 ** min(self.failures - 1, 10))
         if self.failures >= _FAILURES and not self.idle and not self.count[WorkerState.BUSY]:
             self.break_down()
 

@@ -1,0 +1,416 @@
+"""The nastiest world that keeps the shell's contract: what the explorer plays the machine against.
+
+It may crash a worker at any moment (having claimed a task or not), ignore SIGTERM, sit on SIGKILL,
+answer as late as it likes, deliver an interrupt any time after it was sent, fail to spawn or boot.
+Time moves only to the machine's own deadline. A broken promise of the machine is an AssertionError.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from copying import copy_machine, machine_key
+
+from stoppable.core import events as ev
+from stoppable.core.ladder import StopPolicy
+from stoppable.core.machine import Machine
+from stoppable.core.tables import WorkerState
+from stoppable.rung import Rung
+
+Move = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the world may do, and how often."""
+
+    tasks: int = 2
+    size: int = 1
+    ahead: int = 1
+    spares: int = 0
+    most: int | None = None  # max_tasks_per_child
+    crashes: int = 0
+    stops: tuple[Rung, ...] = (Rung.ASK,)  # each may be asked once for each task, a harsher one later
+    stoppable: int = 99  # only the first so many tasks are stopped
+    all: tuple[Rung, ...] = ()  # StopAll
+    shutdown: tuple[bool, ...] = ()
+    looks: bool = False  # tasks may look at their token
+    shields: int = 0
+    spawn_fails: int = 0
+    boot_fails: int = 0
+    timeout_s: float | None = None
+    deadline: float | None = None
+    limited: int = 99  # only the first so many tasks have those limits
+    slow: bool = False  # time may also pass while a worker boots or leaves by itself
+    policy: StopPolicy = StopPolicy(1, 1, 1)
+
+
+class Proc:
+    """A worker's process, and what is on its way from and to it."""
+
+    __slots__ = (
+        "asked", "channel", "cur", "hit", "inbox", "kill", "left", "life", "looked", "lost", "replies", "shield",
+        "signal", "since", "term",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.life = "boot"  # boot | ready | failed | dead
+        self.cur: int | None = None  # the task it has claimed and not answered
+        self.inbox: tuple[int, ...] = ()
+        self.channel: tuple[ev.Event, ...] = ()  # written by it, not yet read
+        self.replies: tuple[Any, ...] = ()  # the shell's answers to recalls and probes, not yet given
+        self.asked = self.hit = self.looked = self.term = self.kill = self.left = self.lost = False
+        self.signal: int | None = None  # the task that an undelivered interrupt names
+        self.shield = self.since = 0.0
+
+    def copy(self) -> "Proc":
+        new = Proc.__new__(Proc)
+        for name in Proc.__slots__:
+            setattr(new, name, getattr(self, name))
+        return new
+
+    def key(self, now: float, rank: int, timed: bool) -> Move:
+        return (
+            rank, self.life, self.cur, self.inbox, tuple((type(e).__name__, e[1:]) for e in self.channel),
+            tuple((type(e).__name__, e[1:]) for e in self.replies), self.asked, self.hit, self.looked, self.term,
+            self.kill, self.left, self.lost, self.signal, max(0.0, round(self.shield - now, 3)),
+            round(self.since - now, 3) if timed and self.cur is not None else 0,
+        )  # fmt: skip
+
+
+class World:
+    """A machine and everything around it."""
+
+    def __init__(self, config: Config, machine: type[Machine] = Machine) -> None:
+        self.config = config
+        self.machine = machine(
+            config.size, ahead=config.ahead, spares=config.spares, max_tasks_per_child=config.most,
+            boot_s=1.0, retire_s=1.0, kill_s=1.0, checked=True,
+        )  # fmt: skip
+        self.machine.backoff_s = 1.0  # all times are whole, so that few different ones are met
+        self.now = 0.0
+        self.procs: dict[int, Proc] = {}
+        self.ended: frozenset[int] = frozenset()
+        self.ran: frozenset[int] = frozenset()
+        self.shown: frozenset[int] = frozenset()
+        self.wanted: frozenset[int] = frozenset()  # a stop was asked for, or a limit could have passed
+        self.stops = {number: config.stops for number in range(min(config.tasks, config.stoppable))}
+        self.all, self.shutdowns = config.all, config.shutdown
+        self.crashes, self.shields = config.crashes, config.shields
+        self.spawn_fails, self.boot_fails = config.spawn_fails, config.boot_fails
+        self.closed = self.finished = False
+        for number in range(config.tasks):
+            limits = (config.timeout_s, config.deadline) if number < config.limited else (None, None)
+            if limits != (None, None):
+                self.wanted |= {number}
+            self.feed(ev.Submit(ev.TaskId(number), config.policy, *limits))
+
+    def copy(self) -> "World":
+        new = World.__new__(World)
+        new.__dict__.update(self.__dict__)
+        new.machine = copy_machine(self.machine)
+        new.procs = {id: proc.copy() for id, proc in self.procs.items()}
+        new.stops = dict(self.stops)
+        return new
+
+    def key(self) -> Move:
+        rank = {id: number for number, id in enumerate(self.machine.crew)}
+        procs = tuple(proc.key(self.now, rank[id], self.config.timeout_s is not None) for id, proc in self.procs.items() if id in rank)
+        return (
+            machine_key(self.machine, rank), procs, self.ended, self.ran, self.shown, self.wanted,
+            tuple(self.stops.items()), self.all, self.shutdowns, self.crashes, self.shields,
+            self.spawn_fails, self.boot_fails, self.closed, self.finished,
+        )  # fmt: skip
+
+    # --- what the shell does -----------------------------------------------------------------
+
+    def feed(self, event: ev.Event) -> None:
+        for action in self.machine.step(event, self.now):
+            self.do(action)
+        taken = sum(p.cur is not None and p.life != "dead" and not p.lost for p in self.procs.values())
+        assert taken <= self.config.size, f"{taken} tasks run at once"
+        if not self.finished and not self.machine.broken and self.machine.queue:
+            states = [self.machine.worker_state(w) for w in self.machine.workers()]
+            hope = set(states) - {WorkerState.LOST} or self.machine.retry_at is not None
+            assert hope, "work waits and no worker will come"
+
+    def do(self, action: ev.Action) -> None:
+        match action:
+            case ev.Spawn(worker):
+                assert not self.finished, "a worker is born after the end"
+                self.procs[worker] = Proc()
+            case ev.Send(worker, task):
+                assert task not in self.ended, f"{task} is sent, though it ended"
+                assert task not in self.ran, f"{task} is sent, though it ran"
+                assert all(task not in p.inbox for p in self.procs.values()), f"{task} is in two places"
+                self.procs[worker].inbox += (task,)
+            case ev.Started(task):
+                assert task not in self.shown, f"{task} is said to start twice"
+                self.shown |= {task}
+            case ev.Requeued(task):
+                assert task in self.shown, f"{task} is said to wait again, but never was said to start"
+                assert task not in self.ran, f"{task} is said to wait again, though it ran"
+                self.shown -= {task}
+            case ev.Recall(worker, task):
+                self.recall(self.procs[worker], worker, task)
+            case ev.Probe(worker, task):
+                self.procs[worker].replies += (action,)
+            case ev.Ask(worker, task):
+                self.rung(worker, task).asked = True
+            case ev.Interrupt(worker, task):
+                self.rung(worker, task).signal = task
+            case ev.Terminate(worker, task):
+                self.rung(worker, task).term = True
+            case ev.Kill(worker, task):
+                self.rung(worker, task).kill = True
+            case ev.Retire(worker):
+                proc = self.procs[worker]
+                assert not proc.inbox, f"worker {worker} is told to leave with work in hand"
+                assert proc.cur is None, f"worker {worker} is told to leave at work"
+                proc.left = True
+            case ev.Resolve():
+                self.resolve(action)
+            case ev.Abandon(worker):
+                assert self.procs[worker].kill, f"worker {worker} is abandoned and never was killed"
+                self.procs[worker].lost = True
+            case ev.Finished():
+                self.finish()
+
+    def recall(self, proc: Proc, worker: ev.WorkerId, task: ev.TaskId) -> None:
+        assert not any(isinstance(e, ev.Recalled | ev.Claimed) and e.task == task for e in proc.replies), "two recalls"
+        if proc.life == "dead":
+            return  # its exit is the answer
+        if task in proc.inbox:
+            proc.inbox = tuple(t for t in proc.inbox if t != task)
+            proc.replies += (ev.Recalled(worker, task),)
+        else:
+            assert task in self.ran, f"{task} is recalled from a worker that never had it"
+            proc.replies += (ev.Claimed(worker, task),)
+
+    def rung(self, worker: int, task: int | None) -> Proc:
+        """A rung is about to be used on *worker* for *task*: nobody else may be hit by it."""
+        proc = self.procs[worker]
+        if task is not None:
+            assert task in self.wanted, f"a rung for {task}, and nobody asked"
+            assert task in self.ran, f"a rung for {task}, which never ran"
+        assert not set(proc.inbox) - {task}, f"a rung for {task} while {proc.inbox} wait there"
+        assert proc.cur is None or proc.cur == task, f"a rung for {task} hits {proc.cur}"
+        return proc
+
+    def resolve(self, said: ev.Resolve) -> None:
+        task = said.task
+        assert task not in self.ended, f"{task} ended twice"
+        self.ended |= {task}
+        assert said.started == (task in self.ran), f"{task}: started={said.started}"
+        assert (not said.started) or task in self.shown, f"{task} ended as started and was never said to start"
+        assert all(task not in p.inbox for p in self.procs.values() if p.life != "dead"), f"{task} ended, and may start"
+        running = [p for p in self.procs.values() if p.cur == task and p.life != "dead"]
+        assert not (running and said.confirmed), f"{task} is said to be over and runs"
+        if said.end is ev.End.STOPPED:
+            assert task in self.wanted, f"{task} was stopped, and nobody asked"
+            assert said.kind is not None, f"{task} was stopped for no reason"
+        if said.end is ev.End.DIED:
+            assert said.started, f"{task} died without having run"
+        if said.end is ev.End.BROKEN:
+            assert not said.started, f"{task} ran in a broken pool"
+        assert said.confirmed or running or said.end is ev.End.STOPPED, f"{task} is unconfirmed for nothing"
+        self.stops.pop(task, None)
+
+    def finish(self) -> None:
+        assert not self.finished, "finished twice"
+        assert self.closed, "finished, and nobody shut it down"
+        assert len(self.ended) == self.config.tasks, "finished before its tasks"
+        alive = [id for id, p in self.procs.items() if not p.lost]
+        assert not alive, f"finished before its workers {alive}"
+        self.finished = True
+
+    # --- what may happen next ------------------------------------------------------------------
+
+    def moves(self) -> Iterator[Move]:
+        for task, rungs in self.stops.items():
+            for rung in rungs:
+                yield "stop", task, rung
+        for rung in self.all:
+            yield "stop all", rung
+        for cancel in self.shutdowns:
+            yield "shutdown", cancel
+        most = self.config.size + self.config.spares + 2
+        if self.machine.deadline() is not None and len(self.procs) < most and not self.brisk():
+            yield ("tick",)
+        for id, proc in self.procs.items():
+            for name in self.proc_moves(proc):
+                yield name, id
+
+    def brisk(self) -> bool:
+        """Is something going on that takes no time, unless the configuration is a slow one?"""
+        if self.config.slow:
+            return False
+        return any(p.life == "boot" or (p.left and p.life == "ready" and not p.kill) for p in self.procs.values())
+
+    def proc_moves(self, proc: Proc) -> Iterator[str]:
+        if proc.replies:
+            yield "reply"
+        if proc.channel:
+            yield "read"
+        if proc.life == "dead":
+            if not proc.channel:
+                yield "exited"
+            return
+        if proc.life == "boot":
+            yield "boot"
+            if self.boot_fails:
+                yield "boot fails"
+            if self.spawn_fails and not proc.kill:
+                yield "spawn fails"
+        elif proc.cur is not None:
+            yield "return"
+            if proc.asked or proc.hit:
+                yield "comply"
+            if proc.signal == proc.cur:
+                yield "interrupted"
+                yield "swallow"
+            if self.config.looks and not proc.looked:
+                yield "look"
+            if self.shields and proc.shield <= self.now:
+                yield "shield"
+        elif proc.inbox and proc.life == "ready":
+            yield "take"
+        elif proc.left or proc.life == "failed":
+            yield "die"
+        if proc.term or proc.kill:
+            yield "die"
+        if proc.term:
+            yield "ignore"
+        if self.crashes:
+            yield "crash"
+
+    def play(self, move: Move) -> None:
+        match move:
+            case "stop", task, rung:
+                self.stops[task] = tuple(r for r in self.stops[task] if r > rung)
+                self.wanted |= {task}
+                self.feed(ev.Stop(task, rung))
+            case "stop all", rung:
+                self.all = tuple(r for r in self.all if r > rung)
+                self.wanted |= set(range(self.config.tasks))
+                self.feed(ev.StopAll(rung))
+            case "shutdown", cancel:
+                self.shutdowns = tuple(c for c in self.shutdowns if c > cancel)
+                self.closed = True
+                if cancel:
+                    self.wanted |= set(range(self.config.tasks))
+                self.feed(ev.Shutdown(cancel))
+            case ("tick",):
+                self.tick()
+            case name, id:
+                self.play_proc(name, id, self.procs[id])
+
+    def tick(self) -> None:
+        due = self.machine.deadline()
+        assert due is not None
+        assert due > self.now, "a deadline that does not move on"
+        self.now = due
+        self.feed(ev.Tick())
+
+    def play_proc(self, name: str, id: int, proc: Proc) -> None:
+        worker = ev.WorkerId(id)
+        match name:
+            case "reply":
+                self.reply(worker, proc)
+            case "read":
+                event, proc.channel = proc.channel[0], proc.channel[1:]
+                self.feed(event)
+            case "exited":
+                del self.procs[id]
+                claimed = None if proc.cur is None else ev.TaskId(proc.cur)
+                self.feed(ev.Exited(worker, claimed))
+            case "boot":
+                proc.life = "ready"
+                proc.channel += (ev.Booted(worker),)
+                if not self.config.slow:
+                    self.play_proc("read", id, proc)
+            case "boot fails":
+                self.boot_fails -= 1
+                proc.life = "failed"
+                proc.channel += (ev.BootFailed(worker),)
+            case "spawn fails":
+                self.spawn_fails -= 1
+                del self.procs[id]
+                self.feed(ev.SpawnFailed(worker))
+            case "take":
+                self.take(proc)
+            case "return":
+                self.answer(worker, proc, stopped=False)
+            case "comply":
+                self.answer(worker, proc, stopped=True)
+            case "interrupted":
+                proc.hit = True
+                self.answer(worker, proc, stopped=True)
+            case "swallow":
+                proc.signal, proc.hit = None, True
+            case "look":
+                proc.looked = True
+            case "shield":
+                self.shields -= 1
+                proc.shield = self.now + 1.5
+            case "ignore":
+                proc.term = False
+            case "crash" | "die":
+                self.crashes -= name == "crash"
+                proc.life, proc.inbox, proc.replies = "dead", (), ()
+                proc.term = False
+
+    def take(self, proc: Proc) -> None:
+        task, proc.inbox = proc.inbox[0], proc.inbox[1:]
+        assert task not in self.ran, f"{task} runs twice"
+        assert task not in self.ended, f"{task} runs after its end"
+        self.ran |= {task}
+        proc.cur, proc.since, proc.looked, proc.asked, proc.hit = task, self.now, False, False, False
+
+    def answer(self, worker: ev.WorkerId, proc: Proc, *, stopped: bool) -> None:
+        assert proc.cur is not None
+        proc.channel += (ev.Answered(worker, ev.TaskId(proc.cur), stopped, fit=not proc.hit),)
+        # A signal that is still on its way names a task that is over: contract 6 makes it harmless.
+        proc.cur = proc.signal = None
+        proc.asked = False
+        proc.shield = 0.0
+
+    def reply(self, worker: ev.WorkerId, proc: Proc) -> None:
+        event, proc.replies = proc.replies[0], proc.replies[1:]
+        if not isinstance(event, ev.Probe):
+            self.feed(event)
+            return
+        while proc.channel:
+            said, proc.channel = proc.channel[0], proc.channel[1:]
+            self.feed(said)
+        task = event.task
+        if task in self.ended or proc.life == "dead":
+            return
+        started = proc.since if proc.cur == task else None
+        self.feed(ev.Probed(worker, task, proc.looked, proc.shield if proc.cur == task else 0.0, started))
+
+    # --- what must always be possible ----------------------------------------------------------
+
+    def good(self) -> bool:
+        return self.finished if self.config.shutdown else len(self.ended) == self.config.tasks
+
+    def stopping(self) -> bool:
+        return any(task.climb is not None for task in self.machine.tasks.values())
+
+    def alone(self) -> int:
+        """Return how many steps end each stop with no help from any worker: the shell's answers and time only."""
+        steps = 0
+        while self.stopping():
+            steps += 1
+            assert steps < 60, "a stop never ends by itself"
+            waiting = [id for id, proc in self.procs.items() if proc.replies]
+            dead = [id for id, proc in self.procs.items() if proc.life == "dead"]
+            if waiting:
+                self.play(("reply", waiting[0]))
+            elif dead:
+                self.play(("read" if self.procs[dead[0]].channel else "exited", dead[0]))
+            else:
+                assert self.machine.deadline() is not None, "a stop waits for nothing"
+                self.tick()
+        return steps
+
