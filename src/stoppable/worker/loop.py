@@ -103,8 +103,8 @@ class Loop:
         body = memoryview(frame.body)
         try:
             options = Options(*wire.loads(body[: frame.extra])) if frame.extra else DEFAULT
-            task = self._running(frame.task, options, now)
             call = wire.loads(body[frame.extra :])
+            task = self._running(frame.task, call[0], options, now)
         except BaseException as unreadable:
             unreadable.add_note("(raised while the worker read the task's function and arguments)")
             self._answer_error(frame.task, unreadable, None)
@@ -132,12 +132,12 @@ class Loop:
             self._answer_error(task.id, error, task)
         page.u64[pages.CURRENT_TASK] = 0
 
-    def _running(self, task: int, options: Options, now: float) -> intask.Running:
+    def _running(self, task: int, function: object, options: Options, now: float) -> intask.Running:
         deadline = options.deadline
         if options.timeout_s is not None:
             until = now + options.timeout_s
             deadline = until if deadline is None else min(deadline, until)
-        name = options.name or f"task {task}"
+        name = options.name or getattr(function, "__qualname__", None) or type(function).__name__
 
         def send(kind: Kind, body: bytes) -> None:
             self.send(kind, body, task)
