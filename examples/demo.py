@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import IO, NamedTuple
@@ -167,13 +168,25 @@ def leftovers(demo: Demo) -> None:
     demo.claim("no process" + "".join(f"\n         {line}" for line in processes), not processes)
     files = sorted(str(path.relative_to(demo.temp)) for path in demo.temp.rglob("*"))
     demo.claim("no file in the temp folder" + "".join(f"\n         {name}" for name in files), not files)
-    shared = sorted(shared_memory() - demo.shared_memory)
+    # Our processes are gone, so what one still uses is not ours. Looked at twice: others come and go meanwhile.
+    shared = sorted((shared_memory() & shared_memory()) - demo.shared_memory)
     demo.claim("nothing in /dev/shm" + "".join(f"\n         {name}" for name in shared), not shared)
 
 
 def shared_memory() -> set[str]:
-    """Return what Python's and our own shared memory is called; other programs' is not our matter."""
-    return {path.name for path in Path("/dev/shm").glob("*") if path.name.startswith(("psm_", "sem.", "stoppable"))}
+    """Return the shared memory of Python and of ours that no living process uses: what somebody left."""
+    used = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            used |= {line.split()[4] for line in maps.read_text().splitlines() if "/dev/shm/" in line}
+        except OSError:
+            continue  # it has ended, or is another user's
+    found = {}
+    for path in Path("/dev/shm").glob("*"):
+        if path.name.startswith(("psm_", "sem.", "stoppable")):
+            with suppress(FileNotFoundError):  # somebody has just removed it
+                found[path.name] = str(path.stat().st_ino)
+    return {name for name, inode in found.items() if inode not in used}
 
 
 def title(text: str) -> None:

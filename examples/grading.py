@@ -72,8 +72,6 @@ def table(grades: dict[str, Grade], timeouts: dict[str, TaskTimeout]) -> None:
     for name, error in sorted(timeouts.items()):
         print(f"\n{name:13} stopped by {error.rung}, at")
         for line in (error.stack or "(no stack)").splitlines():
-            if "stoppable/worker" in line:
-                break  # from here on it is the pool's own
             print("   ", line)
 
 

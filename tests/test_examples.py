@@ -1,8 +1,10 @@
 """The examples are run as users run them, and do what their texts say."""
 
 import ast
+import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -121,6 +123,21 @@ def test_the_demo_ends_well_and_says_so() -> None:
     lines = run(EXAMPLES / "demo.py")
     assert lines[-1] == "Everything was as claimed."
     assert not [line for line in lines if line.startswith("  NO")]
+
+
+def test_the_demo_counts_a_process_that_is_left_over() -> None:
+    spec = importlib.util.spec_from_file_location("demo", EXAMPLES / "demo.py")
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    demo = module.Demo()
+    try:
+        assert demo.processes() == []
+        name, _, value = demo.mark.partition("=")
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={**os.environ, name: value}) as left:
+            assert [line.split()[0] for line in demo.processes()] == [str(left.pid)]
+    finally:
+        shutil.rmtree(demo.scratch)
 
 
 def test_each_snippet_names_an_exercise_that_has_cases() -> None:
