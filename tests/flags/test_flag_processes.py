@@ -359,6 +359,28 @@ def test_a_token_alive_at_exit_makes_no_noise() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+CLOSES_ALL = """
+import gc, os
+from stoppable.flags import StopToken, slab
+token = StopToken()
+os.closerange(3, 64)
+mine = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
+assert not token.is_set() and token.stop() and token.is_set()
+del token
+gc.collect()
+slab.trim()
+[os.fstat(fd) for fd in mine]
+assert StopToken().stop()
+print("fine")
+"""
+
+
+def test_a_program_that_closes_all_descriptors_keeps_its_flags_and_its_files() -> None:
+    with ways.program(CLOSES_ALL) as daemon:
+        assert daemon.stdout is not None
+        assert daemon.stdout.read() == b"fine\n"
+
+
 def make_and_drop(seen: list[tuple[int, bool]], root: StopToken, seed: int) -> None:
     chance = random.Random(seed)
     mine: list[StopToken] = []

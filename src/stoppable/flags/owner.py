@@ -93,7 +93,7 @@ class _Watch:
     def _close_bell(self) -> None:
         ear, bell, self.ear, self.bell = self.ear, self.bell, -1, -1
         for fd in {ear, bell}:
-            os.close(fd)
+            _close(fd)
 
     def _run(self) -> None:
         while self._look():
@@ -130,7 +130,7 @@ class _Watch:
         return _is_ready(fd) if fd >= 0 else not is_alive(process)
 
     def _sleep(self) -> None:
-        if not hasattr(select, "poll"):
+        if sys.platform == "win32":
             time.sleep(_LOOK_S)
             return
         poll = select.poll()
@@ -155,6 +155,8 @@ def _new_bell() -> tuple[int, int]:
     if sys.platform == "linux":
         fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         return fd, fd
+    if sys.platform == "win32":
+        return -1, -1  # select takes no pipes there
     ear, bell = os.pipe()
     os.set_blocking(ear, False)
     os.set_blocking(bell, False)
@@ -171,6 +173,8 @@ def _open_pidfd(pid: int) -> int:
 
 
 def _is_ready(fd: int) -> bool:
+    if sys.platform == "win32":
+        return False
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
