@@ -15,7 +15,7 @@ import os
 import sys
 from typing import NamedTuple
 
-from stoppable.flags import kernel
+from stoppable.flags import kernel, linux
 from stoppable.flags.process import Process, is_alive
 
 _NAME = "stoppable"
@@ -105,8 +105,8 @@ def _new_memfd() -> int:
 
 
 def _map(fd: int, size_bytes: int) -> mmap.mmap:
-    if sys.version_info >= (3, 13) and sys.platform != "win32":
-        return mmap.mmap(fd, size_bytes, trackfd=False)
+    if sys.platform == "linux" and linux.works():
+        return linux.map_shared(fd, size_bytes)
     return mmap.mmap(fd, size_bytes)
 
 

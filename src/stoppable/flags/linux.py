@@ -14,6 +14,7 @@ Measured on Linux 6.18: wake 20-50 us after `set_and_wake`; `fence` 3 us.
 import ctypes
 import errno
 import math
+import mmap
 import os
 import platform
 import sys
@@ -37,6 +38,7 @@ WAITV_MOST = 128
 # Later than this is "for ever": a hundred years still fit a struct timespec of any kernel.
 _FOR_EVER_S = 3.2e9
 
+_READ_WRITE, _SHARED_FIXED = 3, 0x11  # PROT_READ|WRITE, MAP_SHARED|FIXED: the same on all these processors
 _FENCE_ALL, _FENCE, _FENCE_JOIN = 1, 2, 4  # MEMBARRIER_CMD_GLOBAL, ..._EXPEDITED, REGISTER_..._EXPEDITED
 
 
@@ -54,7 +56,8 @@ class _Waiter(ctypes.Structure):
 
 
 _futex_number, _membarrier_number = _NUMBERS.get(platform.machine(), (-1, -1))
-_syscall: Any = ctypes.CDLL(None, use_errno=True).syscall if sys.platform == "linux" else None
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_syscall: Any = getattr(_libc, "syscall", None)
 if _syscall is not None:
     _syscall.restype = ctypes.c_long
 _pointer = ctypes.c_void_p
@@ -153,6 +156,25 @@ def fence() -> None:
     # No membarrier here: an atomic exchange is a full barrier at least for the caller.
     with threading.Lock():
         pass
+
+
+def map_shared(fd: int, size_bytes: int) -> mmap.mmap:
+    """Return *fd* mapped, by an object that keeps no descriptor of its own.
+
+    Before Python 3.13 (`trackfd=False`) an mmap keeps a copy of its descriptor and closes that number in
+    the end, even if the program has closed it meanwhile, as a daemon does, and uses it for a file of its own.
+    So an anonymous mapping, which has none, is covered with the real one.
+    """
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, size_bytes, trackfd=False)
+    memory = mmap.mmap(-1, size_bytes)
+    where = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    cover: Any = getattr(_libc, "mmap")  # noqa: B009
+    cover.restype = ctypes.c_void_p
+    done = cover(_pointer(where), ctypes.c_size_t(size_bytes), _READ_WRITE, _SHARED_FIXED, fd, ctypes.c_long(0))
+    if done != where:
+        raise OSError(_errno(), os.strerror(_errno()))
+    return memory
 
 
 def after_fork() -> None:
