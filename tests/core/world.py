@@ -5,6 +5,7 @@ answer as late as it likes, deliver an interrupt any time after it was sent, fai
 Time moves only to the machine's own deadline. A broken promise of the machine is an AssertionError.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,7 @@ class Proc:
 
     __slots__ = (
         "asked", "channel", "cur", "hit", "inbox", "kill", "left", "life", "looked", "lost", "replies", "shield",
-        "signal", "since", "term",
+        "signal", "since", "term", "touched",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -60,6 +61,7 @@ class Proc:
         self.channel: tuple[ev.Event, ...] = ()  # written by it, not yet read
         self.replies: tuple[Any, ...] = ()  # the shell's answers to recalls and probes, not yet given
         self.asked = self.hit = self.looked = self.term = self.kill = self.left = self.lost = False
+        self.touched = False  # an interrupt was sent to it
         self.signal: int | None = None  # the task that an undelivered interrupt names
         self.shield = self.since = 0.0
 
@@ -73,7 +75,7 @@ class Proc:
         return (
             rank, self.life, self.cur, self.inbox, tuple((type(e).__name__, e[1:]) for e in self.channel),
             tuple((type(e).__name__, e[1:]) for e in self.replies), self.asked, self.hit, self.looked, self.term,
-            self.kill, self.left, self.lost, self.signal, max(0.0, round(self.shield - now, 3)),
+            self.kill, self.left, self.lost, self.touched, self.signal, max(0.0, round(self.shield - now, 3)),
             round(self.since - now, 3) if timed and self.cur is not None else 0,
         )  # fmt: skip
 
@@ -94,6 +96,7 @@ class World:
         self.ran: frozenset[int] = frozenset()
         self.shown: frozenset[int] = frozenset()
         self.wanted: frozenset[int] = frozenset()  # a stop was asked for, or a limit could have passed
+        self.asked: frozenset[int] = frozenset()  # a stop was asked for
         self.stops = {number: config.stops for number in range(min(config.tasks, config.stoppable))}
         self.all, self.shutdowns = config.all, config.shutdown
         self.crashes, self.shields = config.crashes, config.shields
@@ -115,9 +118,13 @@ class World:
 
     def key(self) -> Move:
         rank = {id: number for number, id in enumerate(self.machine.crew)}
-        procs = tuple(proc.key(self.now, rank[id], self.config.timeout_s is not None) for id, proc in self.procs.items() if id in rank)
+        procs = tuple(
+            proc.key(self.now, rank[id], self.config.timeout_s is not None)
+            for id, proc in self.procs.items()
+            if id in rank
+        )
         return (
-            machine_key(self.machine, rank), procs, self.ended, self.ran, self.shown, self.wanted,
+            machine_key(self.machine, rank), procs, self.ended, self.ran, self.shown, self.wanted, self.asked,
             tuple(self.stops.items()), self.all, self.shutdowns, self.crashes, self.shields,
             self.spawn_fails, self.boot_fails, self.closed, self.finished,
         )  # fmt: skip
@@ -127,12 +134,24 @@ class World:
     def feed(self, event: ev.Event) -> None:
         for action in self.machine.step(event, self.now):
             self.do(action)
-        taken = sum(p.cur is not None and p.life != "dead" and not p.lost for p in self.procs.values())
-        assert taken <= self.config.size, f"{taken} tasks run at once"
         if not self.finished and not self.machine.broken and self.machine.queue:
             states = [self.machine.worker_state(w) for w in self.machine.workers()]
             hope = set(states) - {WorkerState.LOST} or self.machine.retry_at is not None
             assert hope, "work waits and no worker will come"
+        if self.machine.idle and self.machine.running < self.config.size:
+            self.check_nobody_waits()
+
+    def check_nobody_waits(self) -> None:
+        """A worker is idle and may work: then nothing is queued, and nothing waits behind another task."""
+        assert not self.machine.queued, "a task is queued beside an idle worker"
+        if any(proc.replies for proc in self.procs.values()):
+            return
+        for worker in self.machine.workers():
+            for task in self.machine.line(worker)[1:]:
+                proc = self.procs[worker]
+                assert proc.life == "dead" or task not in proc.inbox, (
+                    f"{task} waits behind another, beside an idle worker"
+                )
 
     def do(self, action: ev.Action) -> None:
         match action:
@@ -143,6 +162,7 @@ class World:
                 assert task not in self.ended, f"{task} is sent, though it ended"
                 assert task not in self.ran, f"{task} is sent, though it ran"
                 assert all(task not in p.inbox for p in self.procs.values()), f"{task} is in two places"
+                assert not self.procs[worker].touched, f"{task} is sent to a worker that was interrupted"
                 self.procs[worker].inbox += (task,)
             case ev.Started(task):
                 assert task not in self.shown, f"{task} is said to start twice"
@@ -158,9 +178,10 @@ class World:
             case ev.Ask(worker, task):
                 self.rung(worker, task).asked = True
             case ev.Interrupt(worker, task):
-                self.rung(worker, task).signal = task
+                proc = self.rung(worker, task, waits=True)
+                proc.signal, proc.touched = task, True
             case ev.Terminate(worker, task):
-                self.rung(worker, task).term = True
+                self.rung(worker, task, waits=True).term = True
             case ev.Kill(worker, task):
                 self.rung(worker, task).kill = True
             case ev.Retire(worker):
@@ -187,15 +208,26 @@ class World:
             assert task in self.ran, f"{task} is recalled from a worker that never had it"
             proc.replies += (ev.Claimed(worker, task),)
 
-    def rung(self, worker: int, task: int | None) -> Proc:
+    def rung(self, worker: int, task: int | None, *, waits: bool = False) -> Proc:
         """A rung is about to be used on *worker* for *task*: nobody else may be hit by it."""
         proc = self.procs[worker]
         if task is not None:
             assert task in self.wanted, f"a rung for {task}, and nobody asked"
             assert task in self.ran, f"a rung for {task}, which never ran"
+            over = any(isinstance(e, ev.Answered) and e.task == task for e in proc.channel)
+            assert not over, f"a rung for {task}, whose ending is in the channel"
+            if waits and self.config.shields == 1:  # a second shield would not be waited for
+                assert proc.cur != task or proc.shield <= self.now, f"a rung for {task} in its shield"
+            if task not in self.asked and proc.cur == task:
+                assert self.now >= self.limit(task, proc), f"{task} is stopped before its time"
         assert not set(proc.inbox) - {task}, f"a rung for {task} while {proc.inbox} wait there"
         assert proc.cur is None or proc.cur == task, f"a rung for {task} hits {proc.cur}"
         return proc
+
+    def limit(self, task: int, proc: Proc) -> float:
+        timeout_s, deadline = self.config.timeout_s, self.config.deadline
+        timed = math.inf if timeout_s is None else proc.since + timeout_s
+        return min(timed, math.inf if deadline is None else deadline)
 
     def resolve(self, said: ev.Resolve) -> None:
         task = said.task
@@ -289,10 +321,11 @@ class World:
             case "stop", task, rung:
                 self.stops[task] = tuple(r for r in self.stops[task] if r > rung)
                 self.wanted |= {task}
+                self.asked |= {task}
                 self.feed(ev.Stop(task, rung))
             case "stop all", rung:
                 self.all = tuple(r for r in self.all if r > rung)
-                self.wanted |= set(range(self.config.tasks))
+                self.wanted = self.asked = frozenset(range(self.config.tasks))
                 self.feed(ev.StopAll(rung))
             case "shutdown", cancel:
                 self.shutdowns = tuple(c for c in self.shutdowns if c > cancel)
@@ -366,6 +399,8 @@ class World:
         assert task not in self.ended, f"{task} runs after its end"
         self.ran |= {task}
         proc.cur, proc.since, proc.looked, proc.asked, proc.hit = task, self.now, False, False, False
+        taken = sum(p.cur is not None and p.life != "dead" and not p.lost for p in self.procs.values())
+        assert taken <= self.config.size, f"{taken} tasks run at once"
 
     def answer(self, worker: ev.WorkerId, proc: Proc, *, stopped: bool) -> None:
         assert proc.cur is not None
@@ -413,4 +448,3 @@ class World:
                 assert self.machine.deadline() is not None, "a stop waits for nothing"
                 self.tick()
         return steps
-

@@ -181,6 +181,9 @@ class Machine(Staffing):
         if task is not None:
             self.claimed(self.crew[event.worker], task)
 
+    def _probed(self, event: Probed) -> None:
+        self.probed(event)
+
     def _answered(self, event: Answered) -> None:
         task = self.tasks.get(event.task)
         if task is None:
@@ -227,7 +230,7 @@ class Machine(Staffing):
         SpawnFailed: _spawn_failed,
         Recalled: _recalled,
         Claimed: _claimed,
-        Probed: Staffing.probed,
+        Probed: _probed,
         Answered: _answered,
         Exited: _exited,
         Shutdown: _shutdown,
