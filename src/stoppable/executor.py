@@ -30,7 +30,7 @@ from stoppable.rung import Rung
 from stoppable.shell.launch import launcher
 from stoppable.shell.leaving import wait_out
 from stoppable.shell.reactor import Reactor
-from stoppable.shell.task import Task, log
+from stoppable.shell.task import SHOWN_BYTES, Task, log
 from stoppable.worker import intask
 from stoppable.worker import setup as setups
 from stoppable.worker.loop import DEFAULT, Options
@@ -74,6 +74,10 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
     ) -> None:
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        if mp_context is not None and not hasattr(mp_context, "get_start_method"):
+            raise TypeError(f"mp_context must be a context of multiprocessing.get_context(), was {mp_context!r}")
+        if not isinstance(initargs, Iterable):
+            raise TypeError(f"initargs must be a tuple, was {initargs!r}")
         self._max_workers = _workers(max_workers)
         self._max_tasks = _max_tasks(max_tasks_per_child, mp_context)
         if not isinstance(policy, StopPolicy):
@@ -162,6 +166,8 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
             future.set_exception(error)
             return future
         task = Task(number, name, call, told, future)
+        if len(call) <= SHOWN_BYTES:
+            task.arguments = args, kwargs
         task.keep = kept or None
         task.on_stopped = options.on_stopped
         future._bind(task, reactor)
@@ -304,17 +310,9 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         """
         if os.getpid() != self._pid:
             return False
-        if kind is None:
-            first = None
-        elif issubclass(kind, KeyboardInterrupt):
-            first = new_reason(StopKind.INTERRUPT, "Ctrl-C")
-        else:
-            first = new_reason(StopKind.SHUTDOWN, f"left by {kind.__name__}")
-        with self._lock:
-            self._closed = True
-            reactor = self._reactor
-        if reactor is not None:
-            wait_out(reactor, first)
+        self._closed = True
+        if self._reactor is not None:
+            wait_out(self._reactor, kind)
             self.shutdown()
         return False
 

@@ -132,7 +132,8 @@ def main_is_importable() -> bool:
         # A package run by -m: as in multiprocessing, its __main__ is not run again.
         return not spec.name.endswith(".__main__")
     path = getattr(main, "__file__", None)
-    return path is not None and not path.startswith("<")
+    # A folder or zip file run as a program: like a package, it is not run again.
+    return path is not None and not path.startswith("<") and not path.endswith("__main__.py")
 
 
 def dumps(value: Any, *, by_value: bool = False) -> bytes:
@@ -144,15 +145,15 @@ def dumps(value: Any, *, by_value: bool = False) -> bytes:
     Raises:
         Exception: neither way works; it is the plain way's error, whose text names the culprit.
     """
-    if not by_value:
+    try:
+        raw = pickle.dumps(value, 5)
+    except Exception as plain:
         try:
-            return pickle.dumps(value, 5)
-        except Exception as plain:
-            try:
-                return _cloud(value)
-            except Exception:
-                raise plain from None
-    return _cloud(value)
+            return _cloud(value)
+        except Exception:
+            raise plain from None
+    # Whatever refers to `__main__` names it. Most values do not, and by value they would cost ten times as much.
+    return _cloud(value) if by_value and b"__main__" in raw else raw
 
 
 def _cloud(value: Any) -> bytes:

@@ -128,6 +128,9 @@ class WardenLauncher:
     def end(self) -> None:
         """Let the warden end, with all that is still below it, and wait for that."""
         if self.control is not None:
+            with suppress(OSError):
+                # Closing alone tells the warden nothing while a fork of this process holds a copy.
+                self.control.sock.shutdown(socket.SHUT_RDWR)
             self.control.close()
             self.control = None
         process, self._process = self._process, None

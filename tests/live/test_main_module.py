@@ -1,0 +1,175 @@
+"""A pool in every kind of `__main__`: it works, or says why not; it never hangs or forks endlessly."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import stoppable
+
+def square(x):
+    return x * x
+
+{guard}
+    with stoppable.ProcessPoolExecutor(2) as pool:
+        print(list(pool.map(square, range(4))))
+"""
+GUARDED = PROGRAM.format(guard="if __name__ == '__main__':")
+BARE = PROGRAM.format(guard="if True:")
+
+
+def _run(
+    *args: str, stdin: str | None = None, cwd: Path | None = None, bound_s: float = 60
+) -> "subprocess.CompletedProcess[str]":
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, *args], env=env, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=bound_s, check=False
+    )
+
+
+@pytest.mark.slow
+def test_a_script_with_the_guard_works(tmp_path: Path) -> None:
+    """Behaviour 110."""
+    (tmp_path / "prog.py").write_text(GUARDED)
+    ended = _run("prog.py", cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("[0, 1, 4, 9]\n", "", 0)
+
+
+@pytest.mark.slow
+def test_a_script_without_the_guard_says_what_is_missing_and_starts_no_storm(tmp_path: Path) -> None:
+    """Behaviour 110."""
+    (tmp_path / "prog.py").write_text(f"open('started', 'a').write('x')\n{BARE}")
+    ended = _run("prog.py", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "if __name__ == '__main__':" in ended.stderr
+    assert len((tmp_path / "started").read_text()) <= 5
+
+
+@pytest.mark.slow
+def test_python_c_works(tmp_path: Path) -> None:
+    """Behaviour 110."""
+    ended = _run("-c", BARE, cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("[0, 1, 4, 9]\n", "", 0)
+
+
+@pytest.mark.slow
+def test_python_m_works(tmp_path: Path) -> None:
+    """Behaviour 110."""
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "part.py").write_text(GUARDED)
+    ended = _run("-m", "package.part", cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("[0, 1, 4, 9]\n", "", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [GUARDED, BARE], ids=["guarded", "bare"])
+def test_a_package_run_by_m_works(program: str, tmp_path: Path) -> None:
+    """Behaviour 110."""
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(program)
+    ended = _run("-m", "package", cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("[0, 1, 4, 9]\n", "", 0)
+
+
+@pytest.mark.slow
+def test_a_folder_or_zip_run_as_a_program_works(tmp_path: Path) -> None:
+    """Behaviour 110."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__main__.py").write_text(GUARDED)
+    ended = _run("app", cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("[0, 1, 4, 9]\n", "", 0)
+
+
+@pytest.mark.slow
+def test_a_program_from_stdin_works(tmp_path: Path) -> None:
+    """Behaviour 110."""
+    ended = _run("-", stdin=BARE, cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("[0, 1, 4, 9]\n", "", 0)
+
+
+@pytest.mark.slow
+def test_an_interactive_session_works(tmp_path: Path) -> None:
+    """Behaviour 110."""
+    typed = (
+        "import stoppable\n"
+        "def square(x):\n"
+        "    return x * x\n"
+        "\n"
+        "pool = stoppable.ProcessPoolExecutor(2)\n"
+        "print(list(pool.map(square, range(4))))\n"
+        "def cube(x):\n"
+        "    return x * square(x)\n"
+        "\n"
+        "print(list(pool.map(cube, range(4))))\n"
+    )
+    ended = _run("-i", "-q", stdin=typed, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split("\n")[:2] == ["[0, 1, 4, 9]", "[0, 1, 8, 27]"]
+
+
+@pytest.mark.slow
+def test_code_interact_works(tmp_path: Path) -> None:
+    """Behaviour 110."""
+    typed = (
+        "import stoppable\n"
+        "pool = stoppable.ProcessPoolExecutor(1)\n"
+        "print(pool.submit(lambda: 6 * 7).result(30))\n"
+        "pool.shutdown()\n"
+    )
+    ended = _run("-c", "import code; code.interact(banner='', exitmsg='')", stdin=typed, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "42" in ended.stdout
+
+
+@pytest.mark.slow
+def test_a_function_of_a_notebook_works_and_is_taken_anew_when_it_changes(tmp_path: Path) -> None:
+    """Behaviour 110. A notebook runs its cells by exec in a `__main__` that has no file."""
+    kernel = (
+        "import sys, types\n"
+        "main = types.ModuleType('__main__')\n"
+        "sys.modules['__main__'] = main\n"
+        "def cell(source): exec(compile(source, '<cell>', 'exec'), main.__dict__)\n"
+        "cell('import stoppable\\npool = stoppable.ProcessPoolExecutor(1)')\n"
+        "cell('def f(x): return x + 1')\n"
+        "cell('print(pool.submit(f, 1).result(30))')\n"
+        "cell('def f(x): return x + 10')\n"
+        "cell('print(pool.submit(f, 1).result(30))')\n"
+        "cell('class Thing:\\n    def __init__(self, n): self.n = n')\n"
+        "cell('print(pool.submit(lambda t: t.n, Thing(7)).result(30))')\n"
+        "cell('print(type(pool.submit(Thing, 3).result(30)) is Thing)')\n"
+        "cell('pool.shutdown()')\n"
+    )
+    (tmp_path / "kernel.py").write_text(kernel)
+    ended = _run("kernel.py", cwd=tmp_path)
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    assert ended.stdout.split() == ["2", "11", "7", "True"]
+
+
+@pytest.mark.slow
+def test_a_script_whose_import_fails_in_the_worker_says_so(tmp_path: Path) -> None:
+    """Behaviours 107, 110."""
+    (tmp_path / "prog.py").write_text(
+        "if __name__ != '__main__':\n    raise RuntimeError('not to be imported')\n" + GUARDED
+    )
+    ended = _run("prog.py", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "not to be imported" in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_script_works_under_each_start_method(method: str, tmp_path: Path) -> None:
+    """Behaviour 110."""
+    program = GUARDED.replace(
+        "ProcessPoolExecutor(2)", f"ProcessPoolExecutor(2, mp_context=multiprocessing.get_context({method!r}))"
+    )
+    (tmp_path / "prog.py").write_text("import multiprocessing\n" + program)
+    ended = _run("prog.py", cwd=tmp_path)
+    assert (ended.stdout, ended.returncode) == ("[0, 1, 4, 9]\n", 0), ended.stderr
