@@ -16,6 +16,7 @@ import jobs
 import stoppable
 from jobs import BOUND_S, running
 from stoppable import Future, Report, Rung, StopKind, StopToken, TaskStopped, WorkerDied
+from stoppable.shell import channel
 from watching import await_file, until
 
 
@@ -247,8 +248,11 @@ def test_the_stack_of_a_task_in_c_code_that_holds_the_gil_is_seen(tmp_path: Path
             stopped(future)
 
 
-def test_the_report_tells_reason_rungs_and_the_stack_before_the_end(tmp_path: Path) -> None:
+def test_the_report_tells_reason_rungs_and_the_stack_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And nothing while nobody has asked."""
+    monkeypatch.setattr(channel, "_STACK_WAIT_S", 10.0)
     with running() as pool:
         future = pool.submit(jobs.ignore_all, str(tmp_path / "begun"))
         await_file(tmp_path / "begun")

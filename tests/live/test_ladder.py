@@ -14,6 +14,7 @@ import jobs
 import stoppable.executor
 from jobs import BOUND_S, PATIENT, QUICK, running
 from stoppable import Future, Rung, StopPolicy, TaskStopped, WorkerDied
+from stoppable.shell import channel
 from stoppable.shell.control import Op
 from stoppable.shell.launch import WardenLauncher
 from watching import await_file, is_alive, say, until
@@ -83,9 +84,10 @@ def test_a_task_in_a_sleep_of_the_standard_library_is_ended_by_the_interrupt(tmp
     ],
 )
 def test_a_c_call_that_holds_the_gil_is_ended_and_the_pool_works_on(
-    policy: StopPolicy, last: Rung, tmp_path: Path
+    policy: StopPolicy, last: Rung, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behaviour 57. Its stack is known although it could not say it itself."""
+    monkeypatch.setattr(channel, "_STACK_WAIT_S", 10.0)
     begun = str(tmp_path / "begun")
     with running(policy=policy) as pool:
         future = pool.submit(jobs.hold_gil, begun)
