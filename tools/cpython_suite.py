@@ -65,7 +65,6 @@ LEFT_OUT = {
     "*FailingInitializerResourcesTest.*": "runs the test above, which is left out",
     "*.test_max_tasks_per_child": _MACHINERY + "; with fork it wants the option refused, which ours takes",
     "*.test_max_tasks_per_child_defaults_to_spawn_context": _MACHINERY,
-    "*ProcessPoolExecutorTest.test_traceback": "wants the private class _RemoteTraceback; ours is errors.RemoteTraceback",
     "*ProcessPoolShutdownTest.test_cancel_futures": (
         "wants a task to have begun the moment after submit; here none has before a worker is up, so all are cancelled"
     ),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stoppable.core.ladder import StopPolicy as StopPolicy
     from stoppable.died import PoolBroken as PoolBroken
+    from stoppable.died import RemoteTraceback as RemoteTraceback
     from stoppable.died import WorkerDied as WorkerDied
     from stoppable.died import WorkerStartError as WorkerStartError
     from stoppable.errors import MemoryExceeded as MemoryExceeded
-    from stoppable.errors import RemoteTraceback as RemoteTraceback
     from stoppable.errors import StopInterrupt as StopInterrupt
     from stoppable.errors import StopRequested as StopRequested
     from stoppable.errors import TaskStopped as TaskStopped
@@ -43,7 +43,7 @@ _HOMES = {
     "PoolBroken": "died",
     "ProcessPoolExecutor": "executor",
     "Registration": "flags.callbacks",
-    "RemoteTraceback": "errors",
+    "RemoteTraceback": "died",
     "Report": "shell.task",
     "Rung": "rung",
     "StopInterrupt": "errors",

@@ -1,11 +1,36 @@
-"""The errors about dead workers, apart from the others because their base class is heavy to import."""
+"""The errors that need the standard executor's module, apart from the others because that is heavy to import."""
 
 import signal
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stoppable.errors import TaskFailure
 from stoppable.reason import StopReason
+
+if TYPE_CHECKING:
+
+    class RemoteTraceback(Exception):
+        """The traceback of an exception as it was in the worker: the `__cause__` of that exception here.
+
+        It is the class that the standard executor uses, for the sake of programs that know it.
+        """
+
+        def __init__(self, tb: str) -> None: ...
+
+else:
+    try:
+        from concurrent.futures.process import _RemoteTraceback as RemoteTraceback
+    except ImportError:  # a private name there
+
+        class RemoteTraceback(Exception):
+            """The traceback of an exception as it was in the worker."""
+
+            def __init__(self, tb):
+                super().__init__(tb)
+                self.tb = tb
+
+            def __str__(self):
+                return self.tb
 
 
 class PoolBroken(BrokenProcessPool):

@@ -3,8 +3,8 @@
 Facts are attributes; the text says what happened, how we know it, and what to do next.
 
 This module is imported in workers, so it stays light. `WorkerDied` must be a `BrokenProcessPool`,
-whose module costs the whole of multiprocessing, so it lives in `stoppable.died`, imported only
-where a dead worker is reported; it is an attribute of this module all the same.
+whose module costs the whole of multiprocessing, so it lives in `stoppable.died` with its like, which
+only the parent's side imports; they are attributes of this module all the same.
 """
 
 from concurrent.futures import CancelledError
@@ -15,6 +15,7 @@ from stoppable.rung import Rung
 
 if TYPE_CHECKING:
     from stoppable.died import PoolBroken as PoolBroken
+    from stoppable.died import RemoteTraceback as RemoteTraceback
     from stoppable.died import WorkerDied as WorkerDied
     from stoppable.died import WorkerStartError as WorkerStartError
 
@@ -32,7 +33,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("WorkerDied", "PoolBroken", "WorkerStartError"):
+    if name in ("PoolBroken", "RemoteTraceback", "WorkerDied", "WorkerStartError"):
         from stoppable import died
 
         return getattr(died, name)
@@ -157,17 +158,6 @@ class MemoryExceeded(TaskStopped, MemoryError):
 
     peak_bytes: int
     limit_bytes: int
-
-
-class RemoteTraceback(Exception):
-    """The traceback of an exception as it was in the worker: the `__cause__` of that exception here."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.text}"""'
 
 
 def _rebuild(cls: type[TaskStopped], text: str, facts: dict[str, Any]) -> TaskStopped:

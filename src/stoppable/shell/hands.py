@@ -4,7 +4,6 @@ They decide nothing. Only the reactor's thread uses them.
 """
 
 import logging
-import selectors
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
@@ -17,6 +16,7 @@ from stoppable.shell.channel import Channel
 from stoppable.shell.control import Op
 from stoppable.shell.launch import Born, Gone, Lost, News, NotBorn, WardenLauncher
 from stoppable.shell.task import Task
+from stoppable.shell.watch import READ, WRITE, Watch
 from stoppable.wire import Frame, Kind
 from stoppable.worker import page as pages
 from stoppable.worker.loop import unpack_progress
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from stoppable.shell.reactor import Reactor
 
 log = logging.getLogger("stoppable")
-_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _STORM = "workers cannot be started: several in a row ended before they were ready. Their own messages are on stderr."
 _NO_GUARD = " If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."
 
@@ -36,7 +35,7 @@ class Hands:
     def __init__(self, reactor: "Reactor", launcher: WardenLauncher) -> None:
         self._reactor = reactor
         self._launcher = launcher
-        self._watched: dict[int, tuple[int, Callable[[int], None]]] = {}  # fd -> (mask, handler)
+        self._watch = Watch(reactor.selector)
         self.tasks: dict[int, Task] = {}
         self.channels: dict[int, Channel] = {}
         self.unsettled: list[tuple[Task, ev.Resolve]] = []
@@ -89,7 +88,7 @@ class Hands:
             return
         channel.launched()
         self.channels[worker] = channel
-        self._watch(channel.sock.fileno(), _READ, lambda mask: self._on_channel(channel, mask))
+        self._watch.put(channel.sock.fileno(), READ, lambda mask: self._on_channel(channel, mask))
         try:
             first = self._launcher.first_frame()
         except Exception as error:
@@ -127,7 +126,7 @@ class Hands:
         channel = self.channels.pop(action.worker, None)
         if channel is not None:
             log.error("worker %s (pid %s) was killed and has not ended; it is given up", action.worker, channel.pid)
-            self._unwatch(channel.sock.fileno())
+            self._watch.remove(channel.sock.fileno())
             channel.close()
 
     # --- tasks -------------------------------------------------------------------------------
@@ -206,12 +205,12 @@ class Hands:
         task.rungs.append((rung, now))
         waited = now - asked_at
         if channel.page.u8[pages.LOOKED]:
-            look = f"it last checked within these {waited:.3g} s"
+            look = f"it last checked within these {waited:.3f} s"
         elif task.looked:
-            look = f"it last checked over {waited:.3g} s ago"
+            look = f"it last checked over {waited:.3f} s ago"
         else:
             look = "it never checked"
-        log.warning("stopping %s: %s, %.3g s after the stop was asked for; %s", task.title(), rung, waited, look)
+        log.warning("stopping %s: %s, %.3f s after the stop was asked for; %s", task.title(), rung, waited, look)
 
     def _take_stack(self, channel: Channel, task: Task) -> None:
         if channel.pid is None or channel.ended:
@@ -273,9 +272,9 @@ class Hands:
     # --- what we hear ------------------------------------------------------------------------
 
     def _on_channel(self, channel: Channel, mask: int) -> None:
-        if mask & _WRITE:
+        if mask & WRITE:
             channel.flush()
-        if mask & _READ:
+        if mask & READ:
             self._hear(channel)
         self._mind(channel)
 
@@ -291,7 +290,7 @@ class Hands:
         for frame in frames:
             self._take(channel, frame)
         if channel.ended:
-            self._unwatch(channel.sock.fileno())
+            self._watch.remove(channel.sock.fileno())
             # It has closed its end, so it can be given nothing: if it still lives, it must not.
             self._launcher.deliver(Op.KILL, channel.worker)
 
@@ -324,7 +323,7 @@ class Hands:
         control = self._launcher.control
         if control is None:
             return
-        if mask & _WRITE:
+        if mask & WRITE:
             control.flush()
         for news in self._launcher.news():
             self._hear_news(news)
@@ -339,7 +338,7 @@ class Hands:
             self._spawn_failed(news.worker, news.error)
             channel = self.channels.pop(news.worker, None)
             if channel is not None:
-                self._unwatch(channel.sock.fileno())
+                self._watch.remove(channel.sock.fileno())
                 channel.close()
             self._reactor.feed(ev.Tick())
         elif isinstance(news, Gone):
@@ -348,7 +347,7 @@ class Hands:
             log.warning("the pool's warden has died; running tasks are lost, and another is started")
             control = self._launcher.control
             if control is not None:
-                self._unwatch(control.sock.fileno())
+                self._watch.remove(control.sock.fileno())
         else:
             assert_never(news)
 
@@ -360,7 +359,7 @@ class Hands:
             self._reactor.feed(ev.Exited(worker, None))  # it had been abandoned
             return
         # Before its last words are read: they end the channel, and once it is closed, its number is another's.
-        self._unwatch(channel.sock.fileno())
+        self._watch.remove(channel.sock.fileno())
         try:
             for frame in channel.drain():
                 self._take(channel, frame)
@@ -376,40 +375,24 @@ class Hands:
 
     # --- what we watch -----------------------------------------------------------------------
 
-    def _watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
-        old = self._watched.get(fd)
-        if old is None:
-            self._reactor.selector.register(fd, mask, handler)
-        elif old[0] != mask:
-            self._reactor.selector.modify(fd, mask, handler)
-        self._watched[fd] = (mask, handler)
-
-    def _unwatch(self, fd: int) -> None:
-        if self._watched.pop(fd, None) is not None:
-            self._reactor.selector.unregister(fd)
-
     def _mind(self, channel: Channel) -> None:
         """Watch for the socket to become writable exactly while bytes wait."""
         if channel.ended:
             return
-        fd = channel.sock.fileno()
-        mask = _READ | _WRITE if channel.waiting else _READ
-        old = self._watched.get(fd)
-        if old is not None and old[0] != mask:
-            self._watch(fd, mask, old[1])
+        self._watch.change(channel.sock.fileno(), READ | WRITE if channel.waiting else READ)
 
     def _watch_control(self) -> None:
         control = self._launcher.control
         if control is not None:
-            self._watch(control.sock.fileno(), _READ | _WRITE if control.waiting else _READ, self._on_control)
+            self._watch.put(control.sock.fileno(), READ | WRITE if control.waiting else READ, self._on_control)
 
     def _watch_sentinels(self) -> None:
         for fd, worker in self._launcher.sentinels().items():
-            if fd not in self._watched:
-                self._watch(fd, _READ, lambda _, fd=fd, worker=worker: self._on_sentinel(fd, worker))  # type: ignore[misc]
+            if fd not in self._watch:
+                self._watch.put(fd, READ, lambda _, fd=fd, worker=worker: self._on_sentinel(fd, worker))  # type: ignore[misc]
 
     def _on_sentinel(self, fd: int, worker: int) -> None:
-        self._unwatch(fd)
+        self._watch.remove(fd)
         news = self._launcher.reap(worker)
         if news is not None:
             self._hear_news(news)

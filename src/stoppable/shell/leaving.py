@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from stoppable.core.events import Shutdown
-from stoppable.reason import StopKind, StopReason, new_reason
+from stoppable.reason import StopKind, new_reason
 from stoppable.rung import Rung
 
 if TYPE_CHECKING:
@@ -18,45 +18,46 @@ if TYPE_CHECKING:
 _SECOND_PRESS_S = 0.5
 
 
-def wait_out(reactor: "Reactor", first: StopReason | None = None) -> None:
+def wait_out(reactor: "Reactor", left_by: type[BaseException] | None = None) -> None:
     """Have the pool take no more tasks, and wait until it is over.
 
     Args:
         reactor: of the pool.
-        first: stop all its tasks first, for this reason; a reason of kind interrupt says that Ctrl-C was pressed.
+        left_by: what the block is left by, if by an exception: then all tasks are stopped first.
 
     Raises:
-        KeyboardInterrupt: it was pressed meanwhile; raised once the pool is over.
+        KeyboardInterrupt: it was pressed meanwhile, and *left_by* is none; raised once the pool is over.
     """
-    raised: KeyboardInterrupt | None = None
-    pressed_at = time.monotonic() if first is not None and first.kind is StopKind.INTERRUPT else None
-    todo, rung = first, Rung.ASK
+    # A press can come at any bytecode. So what is to be heeded stays noted until it is done, and doing
+    # it twice does no harm; and nothing is outside `try` but assignments.
+    todo, pressed_at, raised = left_by, None, None
     while True:
         try:
             if todo is not None:
-                if todo.kind is StopKind.INTERRUPT and rung is Rung.ASK:
-                    _say(reactor)
-                reactor.stop_all(rung, todo)
+                pressed_at = _heed(reactor, todo, pressed_at)
                 todo = None
             reactor.post(Shutdown())
             reactor.join()
-        except KeyboardInterrupt as press:
-            now = time.monotonic()
-            if pressed_at is not None and now - pressed_at < _SECOND_PRESS_S:
-                continue
-            raised = raised or press
-            todo, rung = new_reason(StopKind.INTERRUPT, "Ctrl-C"), Rung.ASK if pressed_at is None else Rung.KILL
-            pressed_at = now
-        else:
             break
-    if raised is not None and sys.exception() is None:
+        except KeyboardInterrupt as press:
+            raised = raised or press
+            todo = todo or KeyboardInterrupt
+    if raised is not None and left_by is None:
         raise raised
 
 
-def _say(reactor: "Reactor") -> None:
-    count = len(reactor.hands.tasks)
-    if count:
+def _heed(reactor: "Reactor", left_by: type[BaseException], pressed_at: float | None) -> float | None:
+    """Stop the pool's tasks, or kill them; return when Ctrl-C was last heeded."""
+    if not issubclass(left_by, KeyboardInterrupt):
+        reactor.stop_all(Rung.ASK, new_reason(StopKind.SHUTDOWN, f"left by {left_by.__name__}"))
+        return pressed_at
+    now = time.monotonic()
+    if pressed_at is not None and now - pressed_at < _SECOND_PRESS_S:
+        return pressed_at
+    reactor.stop_all(Rung.ASK if pressed_at is None else Rung.KILL, new_reason(StopKind.INTERRUPT, "Ctrl-C"))
+    if pressed_at is None and (count := len(reactor.hands.tasks)):
         print(f"{reactor.name}: stopping {count} tasks; Ctrl-C again kills them", file=sys.stderr, flush=True)
+    return now
 
 
 def ctrl_c_ends_the_program() -> bool:

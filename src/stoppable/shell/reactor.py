@@ -23,7 +23,7 @@ from typing import Any
 
 from stoppable.core.events import Event, StopAll, Submit, Tick
 from stoppable.core.machine import Machine
-from stoppable.reason import StopKind, StopReason, new_reason
+from stoppable.reason import StopReason
 from stoppable.rung import Rung
 from stoppable.shell.hands import Hands
 from stoppable.shell.launch import WardenLauncher
@@ -252,7 +252,7 @@ def _wait_for_pools_at_exit() -> None:
 
 def _end_all() -> None:
     """Wait for the tasks of all pools; stop them first if the program ends for a Ctrl-C."""
-    first = new_reason(StopKind.INTERRUPT, "Ctrl-C") if ctrl_c_ends_the_program() else None
+    left_by = KeyboardInterrupt if ctrl_c_ends_the_program() else None
     for reactor in list(_live):
         if reactor.pid == os.getpid():
-            wait_out(reactor, first)
+            wait_out(reactor, left_by)

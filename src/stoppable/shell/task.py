@@ -8,16 +8,28 @@ from typing import Any, Protocol
 
 from stoppable import wire
 from stoppable.core.events import End, Resolve
-from stoppable.died import WorkerDied, WorkerStartError
-from stoppable.errors import RemoteTraceback, StopRequested, TaskStopped, TaskTimeout
+from stoppable.died import RemoteTraceback, WorkerDied, WorkerStartError
+from stoppable.errors import StopRequested, TaskStopped, TaskTimeout
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.wire import Frame, Kind
 from stoppable.worker.loop import unpack_error
 
 log = logging.getLogger("stoppable")
-_LARGE_BYTES = 1 << 16
-_short = reprlib.Repr()
+
+# A call whose pickle is longer than this has arguments that are not kept to be shown.
+SHOWN_BYTES = 1 << 12
+_BUILT_IN = (int, float, complex, bool, str, bytes, type(None), list, tuple, dict, set, frozenset)
+
+
+class _Short(reprlib.Repr):
+    """Short texts of arguments, by the built-in types only: the `__repr__` of others could do anything."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        return super().repr1(x, level) if type(x) in _BUILT_IN else f"<{type(x).__qualname__}>"
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = 60
 
 
@@ -57,6 +69,7 @@ class Task:
 
     __slots__ = (
         "answer",
+        "arguments",
         "call",
         "exit",
         "id",
@@ -77,6 +90,7 @@ class Task:
     def __init__(self, task: int, name: str, call: bytes, options: bytes, sink: Sink) -> None:
         self.id, self.name, self.call, self.options, self.sink = task, name, call, options, sink
         self.answer: Frame | None = None
+        self.arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # to be shown; None: too large
         self.exit: int | None = None  # its worker's exit code, if it died with it
         self.keep: Any = None  # tokens that were pickled into the call: they must outlive it
         self.looked = False
@@ -89,14 +103,14 @@ class Task:
         self.worker: int | None = None
 
     def title(self) -> str:
-        """Return its name and its arguments, short. The arguments are read back from the pickle: most tasks need no title."""
-        if len(self.call) > _LARGE_BYTES:
+        """Return its name and its arguments, short. Runs no code of the user's."""
+        if self.arguments is None:
             return f"{self.name}(…)"
+        args, kwargs = self.arguments
         try:
-            _, args, kwargs = wire.loads(self.call)
             shown = [_short.repr(arg) for arg in args]
             shown += [f"{key}={_short.repr(value)}" for key, value in kwargs.items()]
-        except Exception:
+        except RuntimeError:  # another thread changed one of them meanwhile
             return f"{self.name}(…)"
         return f"{self.name}({', '.join(shown)})"
 
@@ -110,7 +124,7 @@ class Task:
             self._settle(end, broken)
         finally:
             self.call = self.options = b""
-            self.answer = self.keep = None
+            self.answer = self.arguments = self.keep = None
 
     def _settle(self, end: Resolve, broken: str) -> None:
         match end.end:
@@ -158,7 +172,7 @@ class Task:
                 f"(raised while the exception of {self.name} was unpickled; its traceback is the cause)"
             )
             error = unpickling
-        error.__cause__ = RemoteTraceback(text)
+        error.__cause__ = RemoteTraceback(f'\n"""\n{text}"""')
         if context is not None and error.__context__ is None:
             error.__context__ = context
         return error
