@@ -5,7 +5,6 @@ pickle: readers may be processes that we do not know.
 """
 
 import os
-import socket
 import struct
 import time
 from dataclasses import dataclass
@@ -102,11 +101,11 @@ def _cut(text: str | None, size_bytes: int) -> bytes:
 
 def here(task: str | None = None) -> StopSource:
     """Return this process as a source; *task* names the task it runs, if any."""
-    try:
-        user = os.environ.get("USER") or str(os.getuid())
-    except AttributeError:  # Windows has no user ids
-        user = os.environ.get("USERNAME", "")
-    return StopSource(os.getpid(), socket.gethostname(), user, task)
+    if hasattr(os, "uname"):
+        host, user = os.uname().nodename, os.environ.get("USER") or str(os.getuid())
+    else:  # Windows
+        host, user = os.environ.get("COMPUTERNAME", ""), os.environ.get("USERNAME", "")
+    return StopSource(os.getpid(), host, user, task)
 
 
 def new_reason(

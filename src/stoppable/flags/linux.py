@@ -144,9 +144,13 @@ def _wait_many(cells: Sequence[Cell], spec: Any, until: float | None) -> bool:
                 raise OSError(number, os.strerror(number))
 
 
-def join_fence() -> None:
-    """Make this process one that `fence()` acts on. Call it once in each process, also after a fork."""
-    _syscall(_membarrier_number, _FENCE_JOIN, 0, 0)
+def join_fence() -> bool:
+    """Make this process one that `fence()` acts on; return False if there is no such thing here.
+
+    Call it once in each process, also after a fork.
+    """
+    done: int = _syscall(_membarrier_number, _FENCE_JOIN, 0, 0)
+    return done == 0
 
 
 def fence() -> None:

@@ -43,8 +43,9 @@ def wait(cells: Sequence[Cell], until: float | None) -> bool:
     return polling.wait(cells, until)
 
 
-def join_fence() -> None:
-    """Do nothing: there is no fence between processes here."""
+def join_fence() -> bool:
+    """Return False: there is no fence between processes here."""
+    return False
 
 
 def fence() -> None:

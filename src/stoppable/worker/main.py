@@ -39,8 +39,8 @@ def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watch
         if watcher is not None:
             start.die_with(watcher)
         start.become_subreaper()
-        kernel.join_fence()  # from here on the parent's barriers reach this process: see Page
         page = Page(page_fd)
+        page.fenced = kernel.join_fence()
         gate = Gate(page)
         stack_fd = start.open_stack_file(page_fd)
         os.close(page_fd)

@@ -9,7 +9,8 @@ p, makes `freeze` odd, has the kernel run a memory barrier on every CPU that run
 and reads `claimed`. Either the barrier came before the worker's claim, and the worker sees the
 freeze; or after it, and the parent sees the claim. So both can never believe that they have the
 task. The parent then marks what it took back as void and makes `freeze` even. A claim therefore
-costs the worker two stores and two loads, and no system call.
+costs the worker two stores and two loads, and no system call. Where the kernel has no such barrier
+(`fenced` is False) the worker passes one of its own between the store and the load.
 
 Invariants:
 1. A position is claimed once, in order.  2. A void position is never run.
@@ -65,7 +66,7 @@ def _map(fd: int) -> mmap.mmap:
 class Page:
     """One shared page; both sides use this class, each writing only its own fields."""
 
-    __slots__ = ("_map", "asked", "f64", "looked", "thawed", "u8", "u32", "u64")
+    __slots__ = ("_map", "asked", "f64", "fenced", "looked", "thawed", "u8", "u32", "u64")
 
     def __init__(self, fd: int) -> None:
         """Map the page in the file *fd*, which may be closed afterwards."""
@@ -75,6 +76,7 @@ class Page:
         self.u32, self.u64, self.f64 = head.cast("I"), head.cast("Q"), head.cast("d")
         self.asked = Word(self._map, ASKED * 4)
         self.thawed = Word(self._map, THAWED * 4)
+        self.fenced = True  # the worker's: the parent's fences reach this process
         self.looked = self.u8[LOOKED : LOOKED + 1]
 
     @staticmethod
@@ -121,6 +123,8 @@ class Page:
         """
         u32 = self.u32
         u32[CLAIMED] = position
+        if not self.fenced:
+            _fence()
         freeze = u32[FREEZE]
         if freeze != seen:
             while freeze % 2:
