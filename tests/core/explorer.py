@@ -8,10 +8,10 @@ import time
 from collections import deque
 from typing import NamedTuple
 
-from world import Config, Move, World
-
+from proc import Config, Move
 from stoppable.core.machine import Machine
 from stoppable.rung import Rung
+from world import World
 
 
 class Broken(AssertionError):

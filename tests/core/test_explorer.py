@@ -1,12 +1,13 @@
 """Every reachable state of small pools: no promise is broken in any of them, and none is a dead end."""
 
 import pytest
+
 from copying import TASK_FIELDS, WORKER_FIELDS, copy_machine
 from explorer import explore
-from world import Config, World
-
+from proc import Config
 from stoppable.core.machine import Machine
 from stoppable.rung import Rung
+from world import World
 
 ASK, INTERRUPT, TERMINATE, KILL = Rung
 

@@ -6,9 +6,9 @@ The machine's own invariants are off here, so that each is found by what it does
 from typing import Any
 
 import pytest
-from explorer import Broken, explore
-from world import Config
 
+from explorer import Broken, explore
+from proc import Config
 from stoppable.core import events as ev
 from stoppable.core.machine import Machine
 from stoppable.core.records import Task, Worker
