@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, NoReturn
@@ -56,10 +57,14 @@ def polite(path: str = "") -> None:
 
 def hold_gil(path: str = "") -> None:
     """Be in a C call that holds the GIL for longer than any test lasts."""
+    told: Iterator[object] = iter(())
     if path:
-        say(path)
+        # Told from inside the call: after a line of Python an interrupt could still come before it.
+        part = f"{path}.part"
+        Path(part).write_text(str(os.getpid()))
+        told = map(os.rename, [part], [path])
     # Not a regular expression: those look at signals now and then.
-    deque(itertools.repeat(None), maxlen=0)
+    deque(itertools.chain(told, itertools.repeat(None)), maxlen=0)
 
 
 def stubborn(path: str = "") -> None:

@@ -81,7 +81,8 @@ class Hands:
             channel = Channel(worker)
             self._launcher.spawn(worker, channel.theirs, channel.page_fd)
         except Exception as error:
-            log.warning("cannot start a worker: %s", error)
+            # As text: a log record that held the error would hold this frame, and with it the channel's memory.
+            log.warning("cannot start a worker: %s", str(error))
             self._spawn_failed(worker, error)
             if channel is not None:
                 channel.close()
