@@ -14,9 +14,7 @@ from typing import Any, NoReturn
 
 import stoppable
 from stoppable import ProcessPoolExecutor, StopInterrupt, StopPolicy, StopRequested, StopToken
-from watching import await_file, say, until
-
-__all__ = ["await_file", "say", "until"]
+from watching import await_file, say
 
 LONG_S = 1000.0
 # A future that is not done by then hangs. Less than a patient rung, so that it cannot be the next rung that ended it.
@@ -140,11 +138,6 @@ def polite(begun: str) -> None:
     stoppable.check()
     say(begun)
     stoppable.sleep(LONG_S)
-
-
-def polite_pid(begun: str) -> None:
-    """Be polite; the file holds the process id."""
-    polite(begun)
 
 
 def linger(begun: str, stopping: str, release: str) -> None:
@@ -401,10 +394,6 @@ def hand_on_token(begun: str, heard: str, method: str) -> str:
     code = child.exitcode
     child.close()
     return f"exit code {code}"
-
-
-def task_name() -> str | None:
-    return stoppable.current_token().name
 
 
 def beat_and_check(extend: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import jobs
+import stoppable
 from jobs import BOUND_S, running
 from watching import await_file
 
@@ -120,7 +121,7 @@ def test_options_hold_for_each_call_of_a_map(tmp_path: Path) -> None:
 
 
 def named(_: object) -> str | None:
-    return jobs.task_name()
+    return stoppable.current_token().name
 
 
 @pytest.mark.parametrize(

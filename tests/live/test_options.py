@@ -74,8 +74,8 @@ def test_an_unknown_option_is_refused() -> None:
 def test_options_do_not_stick_to_the_pool() -> None:
     with running() as pool:
         bound = pool.options(name="once", timeout=1000)
-        assert bound.submit(jobs.task_name).result(BOUND_S) == "once"
-        assert pool.submit(jobs.task_name).result(BOUND_S) != "once"
+        assert bound.submit(jobs.state_of_current).result(BOUND_S)["name"] == "once"
+        assert pool.submit(jobs.state_of_current).result(BOUND_S)["name"] == "state_of_current"
         assert pool.submit(jobs.state_of_current).result(BOUND_S)["remaining"] is None
 
 
