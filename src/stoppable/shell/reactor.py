@@ -36,9 +36,12 @@ Mail = tuple[Event, "Task | None"] | Callable[[], object]
 
 
 class Wake:
-    """Something that a sleeping select can be woken by, from any thread."""
+    """Something that a sleeping select can be woken by, from any thread, also after it was closed."""
 
     def __init__(self) -> None:
+        # Re-entrant, since a signal handler may post mail while its thread is posting some.
+        self._lock = threading.RLock()
+        self._closed = False
         self._pipe: tuple[int, ...]
         if hasattr(os, "eventfd"):
             fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -53,10 +56,13 @@ class Wake:
 
     def set(self) -> None:
         """Wake the sleeper, or keep it from falling asleep."""
-        try:
-            os.write(self._pipe[1], b"\1\0\0\0\0\0\0\0")
-        except BlockingIOError:
-            pass  # it is awake a thousand times already
+        with self._lock:
+            if self._closed:
+                return  # the descriptor may be somebody else's by now
+            try:
+                os.write(self._pipe[1], b"\1\0\0\0\0\0\0\0")
+            except BlockingIOError:
+                pass  # it is awake a thousand times already
 
     def clear(self) -> None:
         try:
@@ -65,8 +71,10 @@ class Wake:
             pass
 
     def close(self) -> None:
-        for fd in set(self._pipe):
-            os.close(fd)
+        with self._lock:
+            self._closed = True
+            for fd in set(self._pipe):
+                os.close(fd)
 
 
 class Reactor:
