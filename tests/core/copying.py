@@ -5,8 +5,10 @@ Both know the machine's inside on purpose; a field that is added there and forgo
 
 import math
 from collections import deque
+from collections.abc import Mapping
 
 from stoppable.core.dues import Dues
+from stoppable.core.events import WorkerId
 from stoppable.core.ladder import Climb
 from stoppable.core.machine import Machine
 from stoppable.core.records import Task, Worker
@@ -38,8 +40,8 @@ def copy_machine(old: Machine) -> Machine:
         if twin.due is not None:
             due, twin.due = twin.due, None
             dues.set(twin, due)
-    for id, worker in old.crew.items():
-        other = crew[id] = Worker.__new__(Worker)
+    for number, worker in old.crew.items():
+        other = crew[number] = Worker.__new__(Worker)
         for name in WORKER_FIELDS:
             setattr(other, name, getattr(worker, name))
         other.line = [tasks[task.id] for task in worker.line]
@@ -59,7 +61,7 @@ def copy_machine(old: Machine) -> Machine:
     return new
 
 
-def machine_key(machine: Machine, rank: dict[int, int]) -> tuple[object, ...]:
+def machine_key(machine: Machine, rank: Mapping[WorkerId, int]) -> tuple[object, ...]:
     """Return its state with times relative to now and workers by *rank*."""
     now = machine.now
 

@@ -79,7 +79,9 @@ class World:
     def check_nobody_waits(self) -> None:
         """A worker is idle and may work: then nothing is queued, and nothing waits behind another task."""
         assert not self.machine.queued, "a task is queued beside an idle worker"
-        if any(proc.replies for proc in self.procs.values()):
+        if self.machine.coming:
+            # An answer is on its way; of a dead worker, it is the exit.
+            assert any(proc.replies or proc.life == "dead" for proc in self.procs.values()), "a recall is forgotten"
             return
         for worker in self.machine.workers():
             for task in self.machine.line(worker)[1:]:

@@ -73,7 +73,7 @@ class Stopping(Pool):
         task.probing = False
         if event.started_at is not None:
             task.claimed, task.began = True, event.started_at
-        elif not task.claimed and task.timeout_s is not None and task.began < self.now:
+        elif not task.claimed and task.timeout_s is not None:
             # It starts after now if at all, so looking again then is exact; the least is against spinning.
             task.began = max(self.now, self.now + _RECHECK_S - task.timeout_s)
         if task.claimed and self.limit(task) <= self.now:
