@@ -3,12 +3,13 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 
 import chores
 import stoppable
-from watching import await_file
+from watching import await_file, say
 
 presses = 0
 
@@ -26,7 +27,7 @@ def press(signum: int, frame: FrameType | None) -> None:
 def patient(folder: str) -> str:
     """Look at the token; once asked, take until there is a file `go`."""
     stoppable.check()
-    chores.say(Path(folder, f"begun{os.getpid()}"))
+    say(Path(folder, f"begun{os.getpid()}"))
     try:
         stoppable.sleep(chores.LONG_S)
     except stoppable.StopRequested:
@@ -43,7 +44,7 @@ def main(scene: str, folder: str) -> None:
         with stoppable.ProcessPoolExecutor(2, policy=policy) as pool:
             tasks = [pool.submit(patient, folder) for _ in range(2)]
             while len(list(Path(folder).glob("begun*[0-9]"))) < 2:
-                chores.time.sleep(0.01)
+                time.sleep(0.01)
             print("ready", flush=True)
             if scene != "leaving":
                 tasks[0].result()

@@ -35,9 +35,7 @@ def test_an_initializer_runs_once_in_each_worker_before_its_first_task(method: s
 def test_an_initializer_that_raises_fails_every_future_and_starts_no_storm(method: str, tmp_path: Path) -> None:
     """Behaviour 107."""
     path = tmp_path / "ran"
-    with ProcessPoolExecutor(
-        2, mp_context=_context(method), initializer=chores.fails, initargs=(str(path),)
-    ) as pool:
+    with ProcessPoolExecutor(2, mp_context=_context(method), initializer=chores.fails, initargs=(str(path),)) as pool:
         tasks = [pool.submit(chores.double, n) for n in range(5)]
         for task in tasks:
             with pytest.raises(WorkerStartError) as caught:

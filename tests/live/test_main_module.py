@@ -26,7 +26,14 @@ def _run(
 ) -> "subprocess.CompletedProcess[str]":
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
-        [sys.executable, *args], env=env, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=bound_s, check=False
+        [sys.executable, *args],
+        env=env,
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=bound_s,
+        check=False,
     )
 
 
