@@ -54,7 +54,7 @@ class World:
     def key(self) -> Move:
         rank = {id: number for number, id in enumerate(self.machine.crew)}
         procs = tuple(
-            proc.key(self.now, rank[id], self.config.timeout_s is not None)
+            proc.key(self.now, rank[ev.WorkerId(id)], self.config.timeout_s is not None)
             for id, proc in self.procs.items()
             if id in rank
         )

@@ -91,6 +91,7 @@ class Claimed(NamedTuple):
 
 class Probed(NamedTuple):
     """Answer to `Probe`, given after the worker's channel was read: what its shared page says.
+    Also comes by itself when a task that is being stopped has left its shield.
 
     looked: the task has received its token or called an in-task function since it started.
     shield_until: the moment its shield's limit ends; 0 when there is none.

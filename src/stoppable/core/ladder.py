@@ -111,6 +111,8 @@ class Climb:
             looked: the task has looked at its token since it started.
             shield_until: when the limit of the task's shield ends; 0 if there is none.
         """
+        if self.patience is not None and shield_until <= now:
+            self.patience = None  # the shield has ended before its limit: what it held back is due
         rung = self.next()
         if rung is None or self.due > now:
             return None

@@ -72,7 +72,8 @@ class Machine(Staffing):
             self.fill()
         if self.tails and self.idle:
             self.rebalance()
-        self.staff()
+        if self.staffing or self.retry_at is not None:
+            self.staff()
         if self.closing or self.broken:
             self.wind_down()
         if self.checked:
@@ -131,6 +132,7 @@ class Machine(Staffing):
         self.queue.append(task)
         if not self.closing:
             self.emptying = False
+        self.staffing = True
         if self.broken:
             self.resolve(task, End.BROKEN, started=False)
         elif self.closing:
@@ -185,18 +187,19 @@ class Machine(Staffing):
         self.probed(event)
 
     def _answered(self, event: Answered) -> None:
-        task = self.tasks.get(event.task)
+        of, id, stopped, fit = event
+        task = self.tasks.get(id)
         if task is None:
             return
         worker = task.worker
-        if worker is None or worker.id != event.worker:
+        if worker is None or worker.id != of:
             return
-        if not event.fit:
+        if not fit:
             worker.worn = True
         if task.recalling:
             self.recall_over(task)
         task.claimed = True
-        self.resolve(task, End.STOPPED if event.stopped else End.ANSWERED)
+        self.resolve(task, End.STOPPED if stopped else End.ANSWERED)
         self.take_off(worker, task)
 
     def _exited(self, event: Exited) -> None:
@@ -259,6 +262,8 @@ class Machine(Staffing):
         seats = sum(bool(worker.line) for worker in self.crew.values())
         assert seats == self.seated <= self.size, "3: seats"
         assert self.coming == sum(task.recalling for task in held), "recalls are counted"
+        assert self.retry_at is not None or self.missing() <= 0, "workers are missing"
+        assert not any(self.room[1 : self.low]), "room below the lowest"
         for worker in self.crew.values():
             self._check_worker(worker)
         for state, number in self.count.items():

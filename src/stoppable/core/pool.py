@@ -26,6 +26,10 @@ from stoppable.core.tables import TaskMove, TaskState, WorkerMove, WorkerState, 
 from stoppable.reason import StopKind
 from stoppable.rung import Rung
 
+# Looking a member up on its class costs several times a global, and these are in the path of every task.
+_QUEUED, _END = TaskState.QUEUED, TaskMove.END
+_IDLE, _BUSY, _LOST = WorkerState.IDLE, WorkerState.BUSY, WorkerState.LOST
+
 _FEW = 64  # ended tasks in the queue that are not worth a clean-up
 
 
@@ -59,6 +63,7 @@ class Pool:
         self.idle: dict[Worker, None] = {}  # used as a stack: the one that worked last is the warmest
         self.tails: dict[Worker, None] = {}  # may have a task behind its head that can be recalled
         self.room: list[dict[Worker, None]] = [{}]  # by length of line: busy workers that may be sent more
+        self.low = 1  # no bucket of room below this one holds a worker
         self.dues = Dues()
         self.count = dict.fromkeys(WorkerState, 0)
         self.seated = 0  # workers with a line, but for the lost ones: at most `size`
@@ -71,6 +76,7 @@ class Pool:
         self.refusing = False  # what has not started never will
         self.broken = False
         self.finished = False
+        self.staffing = False  # something has changed that may call for more workers
         self.emptying = False  # all that there is, is being stopped: nobody is to be born for it
         self.out: list[Action] = []
 
@@ -78,12 +84,12 @@ class Pool:
 
     def resolve(self, task: Task, end: End, *, started: bool = True, confirmed: bool = True) -> None:
         """End *task*: the only place that does."""
-        if task.state is TaskState.QUEUED and task.worker is None:
+        if task.state is _QUEUED:
             self.over += 1
             if self.over > _FEW and self.over * 2 > len(self.queue):
-                self.queue = deque(each for each in self.queue if each.state is TaskState.QUEUED and each is not task)
+                self.queue = deque(each for each in self.queue if each.state is _QUEUED and each is not task)
                 self.over = 0
-        task.state = move_task(task.state, TaskMove.END)
+        task.state = move_task(task.state, _END)
         del self.tasks[task.id]
         if task.due is not None:
             self.dues.set(task, math.inf)
@@ -149,16 +155,18 @@ class Pool:
         new = worker.state = move_worker(old, move)
         self.count[old] -= 1
         self.count[new] += 1
-        if new is WorkerState.IDLE:
+        if new is _IDLE:
             self.idle[worker] = None
-        elif old is WorkerState.IDLE:
+        elif old is _IDLE:
             self.idle.pop(worker, None)
+        if new is not _IDLE and new is not _BUSY:
+            self.staffing = True
 
     def reroom(self, worker: Worker) -> None:
         """Put *worker* where its length of line says, or nowhere if it may be sent nothing."""
         line = worker.line
         slot = len(line)
-        if worker.state is not WorkerState.BUSY or worker.worn or worker.sent >= self.most or line[0].climb is not None:
+        if worker.state is not _BUSY or worker.worn or worker.sent >= self.most or line[0].climb is not None:
             slot = 0
         if slot == worker.slot:
             return
@@ -169,6 +177,7 @@ class Pool:
             while slot >= len(self.room):
                 self.room.append({})
             self.room[slot][worker] = None
+            self.low = min(self.low, slot)
 
     def leave_line(self, worker: Worker, task: Task) -> None:
         """Take *task* out of the line of *worker*, and the seat back if it was the last."""
@@ -178,9 +187,9 @@ class Pool:
         else:
             line.remove(task)
         task.worker = None
-        if not line and worker.state is not WorkerState.LOST:
-            self.seated -= 1
-        if len(line) < 2:
+        if not line:
+            self.seated -= worker.state is not _LOST
+        if len(line) < 2 and self.tails:
             self.tails.pop(worker, None)
 
     def doom(self, worker: Worker) -> None:

@@ -14,6 +14,10 @@ from stoppable.reason import StopKind
 from stoppable.rung import Rung
 
 
+_QUEUED, _SENT, _BUSY = TaskState.QUEUED, TaskState.SENT, WorkerState.BUSY
+_START, _SEND, _LEAD, _GIVE = TaskMove.START, TaskMove.SEND, TaskMove.LEAD, WorkerMove.GIVE
+
+
 class Sending(Stopping):
     """A pool that can give its tasks to its workers, and take them back."""
 
@@ -21,35 +25,39 @@ class Sending(Stopping):
         """Send what waits: first to idle workers with a seat, then ahead to busy ones."""
         queue = self.queue
         while queue:
-            if queue[0].state is not TaskState.QUEUED:
+            if queue[0].state is not _QUEUED:
                 queue.popleft()
                 self.over -= 1
             elif self.idle and self.seated < self.size:
-                self.start(self.idle.popitem()[0], queue.popleft())
+                worker = self.idle.popitem()[0]
+                self.move(worker, _GIVE)
+                self.start(worker, queue.popleft())
             else:
-                worker = self.roomy() if self.ahead > 1 else None
-                if worker is None:
+                roomy = self.roomy() if self.ahead > self.low else None
+                if roomy is None:
                     return
-                self.send_ahead(worker, queue.popleft())
+                self.send_ahead(roomy, queue.popleft())
 
     def roomy(self) -> Worker | None:
         """Return a busy worker with one of the shortest lines, if one is short enough."""
-        for bucket in self.room[1 : self.ahead]:
+        end = min(self.ahead, len(self.room))
+        while self.low < end:
+            bucket = self.room[self.low]
             if bucket:
                 # popitem and not reversed(): that one walks over the holes that deletions at the end leave
                 worker = bucket.popitem()[0]
                 worker.slot = 0
                 return worker
+            self.low += 1  # paid for by what made it low
         return None
 
     def start(self, worker: Worker, task: Task) -> None:
-        """Give *task* to an idle worker."""
+        """Give *task* to a busy worker that has nothing yet."""
         self.seated += 1
-        self.move(worker, WorkerMove.GIVE)
         worker.line.append(task)
         worker.sent += 1
         task.worker = worker
-        task.state = move_task(task.state, TaskMove.START)
+        task.state = move_task(task.state, _START)
         task.shown = True
         self.out.append(Send(worker.id, task.id))
         self.out.append(Started(task.id))
@@ -63,7 +71,7 @@ class Sending(Stopping):
         worker.line.append(task)
         worker.sent += 1
         task.worker = worker
-        task.state = move_task(task.state, TaskMove.SEND)
+        task.state = move_task(task.state, _SEND)
         self.tails[worker] = None
         self.out.append(Send(worker.id, task.id))
         self.reroom(worker)
@@ -71,8 +79,8 @@ class Sending(Stopping):
     def lead(self, worker: Worker) -> None:
         """Those before it have ended: the next of the line is the first."""
         task = worker.line[0]
-        if task.state is TaskState.SENT:
-            task.state = move_task(task.state, TaskMove.LEAD)
+        if task.state is _SENT:
+            task.state = move_task(task.state, _LEAD)
             if not task.shown:
                 task.shown = True
                 self.out.append(Started(task.id))
@@ -93,7 +101,7 @@ class Sending(Stopping):
             if was_first:
                 self.lead(worker)
             self.reroom(worker)
-        elif worker.state is WorkerState.BUSY:
+        elif worker.state is _BUSY:
             self.free(worker)
         elif worker.state is WorkerState.DOOMED and not worker.killed:
             # Its task is over, so its climb is too; but it was told to die, and must.
@@ -104,6 +112,9 @@ class Sending(Stopping):
         """The line of *worker* is empty: it is idle, or has worked enough."""
         if worker.worn or worker.sent >= self.most:
             self.retire(worker)
+        elif self.queue and self.queue[0].state is _QUEUED and self.seated < self.size:
+            # The usual case under load; by way of idle it would be this worker too, the last to become so.
+            self.start(worker, self.queue.popleft())
         else:
             self.move(worker, WorkerMove.FREE)
             self.reroom(worker)

@@ -20,12 +20,18 @@ class Staffing(Sending):
 
     def staff(self) -> None:
         """Spawn what is missing."""
+        self.staffing = False
         if self.retry_at is not None:
             if self.now < self.retry_at:
                 return
             self.retry_at = None
+        for _ in range(self.missing()):
+            self.spawn()
+
+    def missing(self) -> int:
+        """Return how many workers are to be spawned; 0 or less for none."""
         if self.broken or self.emptying:
-            return
+            return 0
         count = self.count
         wanted = min(self.size, len(self.tasks))
         have = count[WorkerState.STARTING] + len(self.idle)
@@ -35,8 +41,7 @@ class Staffing(Sending):
             have += count[WorkerState.BUSY]
             if self.booted:
                 wanted += self.spares
-        for _ in range(wanted - have):
-            self.spawn()
+        return wanted - have
 
     def spawn(self) -> None:
         self.spawned += 1
@@ -48,7 +53,7 @@ class Staffing(Sending):
 
     def ready(self, worker: Worker) -> None:
         """*worker* has booted."""
-        self.booted = True
+        self.booted = self.staffing = True
         self.failures, self.retry_at = 0, None
         self.dues.set(worker, math.inf)
         self.move(worker, WorkerMove.BOOT)
