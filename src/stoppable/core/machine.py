@@ -66,7 +66,8 @@ class Machine(Staffing):
         """Take one event at *now* (seconds, never going back); return what to do, in order."""
         self.now = now
         self.HANDLERS[type(event)](self, event)
-        if self.dues.heap:
+        heap = self.dues.heap
+        if heap and heap[0][0] <= now:
             self._catch_up()
         if self.queue:
             self.fill()

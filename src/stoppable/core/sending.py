@@ -13,7 +13,6 @@ from stoppable.core.tables import TaskMove, TaskState, WorkerMove, WorkerState, 
 from stoppable.reason import StopKind
 from stoppable.rung import Rung
 
-
 _QUEUED, _SENT, _BUSY = TaskState.QUEUED, TaskState.SENT, WorkerState.BUSY
 _START, _SEND, _LEAD, _GIVE = TaskMove.START, TaskMove.SEND, TaskMove.LEAD, WorkerMove.GIVE
 
@@ -100,6 +99,8 @@ class Sending(Stopping):
                     self.recall(each)
             if was_first:
                 self.lead(worker)
+            if worker.slot and self.queue:
+                self.top_up(worker)
             self.reroom(worker)
         elif worker.state is _BUSY:
             self.free(worker)
@@ -107,6 +108,20 @@ class Sending(Stopping):
             # Its task is over, so its climb is too; but it was told to die, and must.
             due = self.now + self.retire_s
             self.dues.set(worker, due if task.climb is None else min(due, task.climb.due))
+
+    def top_up(self, worker: Worker) -> None:
+        """Send one more at once if no line is shorter: what `fill` would do, without a trip through the buckets."""
+        line, first = worker.line, self.queue[0]
+        length = len(line)
+        if (
+            length < self.ahead
+            and length < self.low
+            and first.state is _QUEUED
+            and line[0].climb is None
+            and not worker.worn
+            and worker.sent < self.most
+        ):
+            self.send_ahead(worker, self.queue.popleft())
 
     def free(self, worker: Worker) -> None:
         """The line of *worker* is empty: it is idle, or has worked enough."""
