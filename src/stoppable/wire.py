@@ -35,6 +35,7 @@ class Kind(IntEnum):
     STOPPED = 14  # body: the encoded reason, or nothing
     PARTIAL = 15  # body: a pickled value given to publish()
     PROGRESS = 16  # body: two doubles, done and total
+    UNSHIELDED = 17  # the task, which was asked to stop, has left its outermost shield
 
 
 UNFIT = 1 << 31  # set in `extra` of an answer: the worker must not be given another task

@@ -252,17 +252,6 @@ def shielded(begun: str, limit: float) -> list[Any]:
     return seen
 
 
-def doubly_shielded(begun: str, folder: str, release: str) -> None:
-    """Tell how far it came: the interrupt must wait for the outermost exit."""
-    with stoppable.shield(60):
-        with stoppable.shield(60):
-            say(begun)
-            await_file(release, 60)
-            say(f"{folder}/inner")
-        say(f"{folder}/between")
-    say(f"{folder}/outside")
-
-
 def shield_and_ignore(begun: str, limit: float) -> None:
     with stoppable.shield(limit):
         say(begun)

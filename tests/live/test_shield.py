@@ -1,6 +1,7 @@
 """Critical sections: stops wait for their end, facts do not, and nobody may hold out for ever."""
 
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,28 @@ def test_a_check_in_a_shield_is_silent_and_the_first_after_it_raises(tmp_path: P
 
 
 def test_no_interrupt_is_sent_into_nested_shields(tmp_path: Path) -> None:
-    """Behaviour 72. The policy has no ask at all, and still the task gets through both and keeps its value."""
+    """Behaviour 72. The policy has no ask at all; and when they end, the ladder waits no longer."""
     begun, release = str(tmp_path / "begun"), str(tmp_path / "release")
     with running(policy=StopPolicy(ask=0, interrupt=60)) as pool:
-        future = pool.submit(jobs.doubly_shielded, begun, str(tmp_path), release)
+        future = pool.submit(nap_after_shields, begun, release)
         await_file(begun)
         future.stop()
         until(lambda: future.report.rungs, "the token was set")
-        say(release)
-        assert future.result(BOUND_S) is None
         assert [rung for rung, _ in future.report.rungs] == [Rung.ASK]
+        say(release)
+        with pytest.raises(TaskStopped) as caught:
+            future.result(BOUND_S)
+        assert caught.value.rung is Rung.INTERRUPT
+        assert (tmp_path / "release.heard").exists()
+
+
+def nap_after_shields(begun: str, release: str) -> None:
+    """Leave two shields, long before their limit, and then never look again."""
+    with stoppable.shield(1000), stoppable.shield(1000):
+        say(begun)
+        await_file(release)
+        say(release + ".heard")
+    time.sleep(BOUND_S * 2)
 
 
 def test_an_interrupt_in_nested_shields_arrives_at_the_outermost_exit(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from stoppable.shell.reactor import Reactor
 
 log = logging.getLogger("stoppable")
-_STORM = "workers cannot be started: several in a row ended before they were ready. Their own messages are on stderr."
-_NO_GUARD = " If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."
+_STORM = """workers cannot be started: several in a row ended before they were ready. Their own messages are on stderr.
+If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."""
 
 
 class Hands:
@@ -165,19 +165,22 @@ class Hands:
         if channel is None or task is None:
             return
         self._hear(channel)
-        page = channel.page
-        started_at = channel.started_at(action.task)
+        self._tell_probed(channel, task)
+
+    def _tell_probed(self, channel: Channel, task: Task) -> None:
+        page, started_at = channel.page, channel.started_at(task.id)
         if started_at is not None:
             task.looked = task.looked or bool(page.u8[pages.LOOKED])
         shield_until = page.f64[pages.SHIELD_UNTIL]
-        self._reactor.later(ev.Probed(action.worker, action.task, task.looked, shield_until, started_at))
+        probed = ev.Probed(ev.WorkerId(channel.worker), ev.TaskId(task.id), task.looked, shield_until, started_at)
+        self._reactor.feed(probed)
 
     def _ask(self, action: ev.Ask) -> None:
         channel, task = self.channels[action.worker], self.tasks[action.task]
         if task.reason is None:
             task.reason = new_reason(StopKind.DEADLINE)  # the one stop that the machine starts by itself
         if task.reason.kind is StopKind.DEADLINE:
-            self._take_stack(channel, task)
+            task.stack = self._read_stack(channel)
         task.rungs.append((Rung.ASK, time.monotonic()))
         channel.page.u8[pages.LOOKED] = 0  # from here on, it says whether the task looked *since* the ask
         channel.page.ask(task.id, task.reason)
@@ -202,7 +205,7 @@ class Hands:
         now = time.monotonic()
         asked_at = task.rungs[0][1] if task.rungs else now
         if rung >= Rung.TERMINATE and task.stack is None:
-            self._take_stack(channel, task)
+            task.stack = self._read_stack(channel)
         task.rungs.append((rung, now))
         waited = now - asked_at
         if channel.page.u8[pages.LOOKED]:
@@ -213,22 +216,20 @@ class Hands:
             look = "it never checked"
         log.warning("stopping %s: %s, %.3f s after the stop was asked for; %s", task.title(), rung, waited, look)
 
-    def _take_stack(self, channel: Channel, task: Task) -> None:
+    def _read_stack(self, channel: Channel) -> str | None:
         if channel.pid is None or channel.ended:
-            return
+            return None
         channel.request_stack()
         self._launcher.deliver(Op.STACK, channel.worker)
-        task.stack = channel.read_stack()
+        return channel.read_stack()
 
     def stack_of(self, task_id: int) -> str | None:
         """Return where the task is now, or None if it does not run."""
         task = self.tasks.get(task_id)
         channel = self.channels.get(task.worker) if task is not None and task.worker is not None else None
-        if task is None or channel is None or channel.started_at(task_id) is None:
+        if channel is None or channel.started_at(task_id) is None:
             return None
-        channel.request_stack()
-        self._launcher.deliver(Op.STACK, channel.worker)
-        return channel.read_stack()
+        return self._read_stack(channel)
 
     # --- ends --------------------------------------------------------------------------------
 
@@ -250,7 +251,7 @@ class Hands:
 
     def why_broken(self) -> str:
         """Return why workers cannot be started."""
-        return self.broken or _STORM + _NO_GUARD
+        return self.broken or _STORM
 
     def _finished(self, _: ev.Finished) -> None:
         self.finished = True
@@ -314,6 +315,8 @@ class Hands:
             task.sink._publish(frame.body)
         elif frame.kind == Kind.PROGRESS:
             task.progress = unpack_progress(frame.body)
+        elif frame.kind == Kind.UNSHIELDED:
+            self._tell_probed(channel, task)
         elif frame.kind in (Kind.VALUE, Kind.ERROR, Kind.STOPPED):
             task.answer = frame
             del channel.positions[frame.task]

@@ -212,6 +212,8 @@ def shield(limit: float = 30.0) -> Iterator[None]:
     finally:
         gate.shields -= 1
         f64[pages.SHIELD_UNTIL] = outer if gate.shields else 0.0
+        if not gate.shields and task.page.asked.is_set() and task.page.forget_stale_ask(task.id):
+            task.send(wire.Kind.UNSHIELDED, b"")  # else the ladder would wait for the shield's limit
         gate.release()
 
 
