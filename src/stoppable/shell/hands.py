@@ -45,7 +45,7 @@ class Hands:
         self._do: dict[type, Callable[[Any], None]] = {
             ev.Spawn: self._spawn,
             ev.Send: self._send,
-            ev.Started: self._started,
+            ev.Started: lambda _: None,  # its future was told before it was sent: see `_send`
             ev.Requeued: self._requeued,
             ev.Recall: self._recall,
             ev.Probe: self._probe,
@@ -142,9 +142,6 @@ class Hands:
         channel = self.channels[action.worker]
         channel.send_task(task.id, task.options, task.call)
         self._mind(channel)
-
-    def _started(self, action: ev.Started) -> None:
-        pass  # told before it was sent: see `_send`
 
     def _requeued(self, action: ev.Requeued) -> None:
         task = self.tasks[action.task]
