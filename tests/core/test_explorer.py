@@ -27,6 +27,7 @@ CONFIGS = {
     "a stop and a timeout": (Config(tasks=1, stops=(ASK,), timeout_s=2), 600),
     "a shutdown": (Config(tasks=1, shutdown=(False, True), stops=(ASK,)), 900),
     "a shutdown with tasks ahead": (Config(tasks=3, ahead=2, shutdown=(False, True), stops=(), crashes=1), 350),
+    "a shutdown beside a stop": (Config(tasks=2, shutdown=(False,), stops=(TERMINATE,), stoppable=1), 500),
     "all are stopped": (Config(tasks=2, ahead=2, shutdown=(False,), all=(ASK, KILL), stops=()), 1500),
     "no worker to be had": (Config(tasks=1, stops=(), spawn_fails=3, boot_fails=1), 120),
     "slow boots": (Config(tasks=1, stops=(), slow=True, crashes=1, spawn_fails=1, shutdown=(False,)), 3800),

@@ -302,6 +302,15 @@ def test_stopping_all_ends_the_waiting_ones_first_and_no_worker_is_born_for_it()
     assert len(game.spawned) == born
 
 
+def test_a_doomed_worker_whose_task_has_ended_is_replaced_after_a_shutdown_too() -> None:
+    game = booted(1, submit(1), submit(2), spares=0)
+    game.play(ev.Shutdown(), ev.Stop(ONE, Rung.TERMINATE), ev.Claimed(A, ONE), probed(A, ONE))
+    assert game.spawned == [A]
+    assert game.play(ev.Answered(A, ONE, False)) == [ev.Resolve(ONE, End.ANSWERED, Rung.TERMINATE, kind=StopKind.STOP)]
+    assert game.spawned == [A, B]
+    assert game.play(ev.Booted(B)) == [ev.Send(B, TWO), ev.Started(TWO)]
+
+
 def test_a_policy_that_stays_on_terminate_keeps_the_worker_doomed() -> None:
     policy = StopPolicy(0, 0, math.inf)
     game = booted(1, submit(1, policy), workers=2)

@@ -104,10 +104,12 @@ class Sending(Stopping):
             self.reroom(worker)
         elif worker.state is _BUSY:
             self.free(worker)
-        elif worker.state is WorkerState.DOOMED and not worker.killed:
-            # Its task is over, so its climb is too; but it was told to die, and must.
-            due = self.now + self.retire_s
-            self.dues.set(worker, due if task.climb is None else min(due, task.climb.due))
+        elif worker.state is WorkerState.DOOMED:
+            self.staffing = True  # its seat is free, and it will not fill it
+            if not worker.killed:
+                # Its task is over, so its climb is too; but it was told to die, and must.
+                due = self.now + self.retire_s
+                self.dues.set(worker, due if task.climb is None else min(due, task.climb.due))
 
     def top_up(self, worker: Worker) -> None:
         """Send one more at once if no line is shorter: what `fill` would do, without a trip through the buckets."""
