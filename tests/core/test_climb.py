@@ -95,6 +95,17 @@ def test_a_shield_holds_back_each_rung_once_and_kill_never() -> None:
     assert Climb(StopPolicy(), KILL, 0.0).climb(0.0, True, 30.0) is KILL
 
 
+def test_a_rung_that_was_held_back_is_climbed_as_soon_as_the_shield_has_ended() -> None:
+    """Behaviour 71."""
+    climb = Climb(StopPolicy(5, 2, 2), INTERRUPT, 0.0)
+    assert climb.climb(0.0, True, 30.0) is None
+    assert climb.due == 30.0
+    assert climb.climb(1.0, True, 40.0) is None, "another shield, and the first one's limit is not over"
+    assert climb.due == 30.0
+    assert climb.climb(2.0, True, 0.0) is INTERRUPT
+    assert climb.due == 4.0
+
+
 def test_a_task_that_never_looked_is_held_back_by_a_shield_and_then_interrupted() -> None:
     climb = Climb(StopPolicy(5, 2, 2), ASK, 0.0)
     assert climb.climb(0.0, False, 4.0) is None

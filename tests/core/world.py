@@ -242,6 +242,8 @@ class World:
                 yield "look"
             if self.shields and proc.shield <= self.now:
                 yield "shield"
+            if proc.shield > self.now:
+                yield "unshield"
         elif proc.inbox and proc.life == "ready":
             yield "take"
         elif proc.left or proc.life == "failed":
@@ -323,6 +325,10 @@ class World:
             case "shield":
                 self.shields -= 1
                 proc.shield = self.now + 1.5
+            case "unshield":
+                proc.shield = 0.0
+                if proc.asked and proc.cur is not None:  # a task that is being stopped says so
+                    proc.replies += (ev.Probe(worker, ev.TaskId(proc.cur)),)
             case "ignore":
                 proc.term = False
             case "crash" | "die":

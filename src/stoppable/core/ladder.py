@@ -6,7 +6,8 @@ use it alone. It must never look at a clock: the time is an argument, in seconds
 1. A climb only goes up, by a row of `CLIMBS`; a rung is climbed at most once.
 2. A later stop makes the schedule earlier or changes nothing.
 3. A rung climbed late moves all later ones by as much, so each rung is given its grace.
-4. A shield holds back interrupt and terminate, once each, until its limit; it never holds back kill.
+4. A shield holds back interrupt and terminate, once each, until it ends or its limit does; it never
+   holds back kill.
 """
 
 import math
@@ -106,6 +107,8 @@ class Climb:
     def climb(self, now: float, looked: bool, shield_until: float) -> Rung | None:
         """Climb the next rung if it is due, and return it; None if not, and then `due` says when to come again.
 
+        A rung that a shield holds back is due as soon as the shield has ended, so come early if that is known.
+
         Args:
             now: seconds.
             looked: the task has looked at its token since it started.
@@ -114,7 +117,7 @@ class Climb:
         if self.patience is not None and shield_until <= now:
             self.patience = None  # the shield has ended before its limit: what it held back is due
         rung = self.next()
-        if rung is None or self.due > now:
+        if rung is None or self.at_s[rung] > now:
             return None
         if rung is Rung.ASK and not looked:
             # It cannot hear an ask. A policy that never goes past ask is obeyed all the same.
@@ -140,8 +143,8 @@ class Climb:
         if rung not in (Rung.INTERRUPT, Rung.TERMINATE) or shield_until <= now:
             return False
         if self.patience is not None and self.patience[0] is rung:
-            # It has waited for one shield already. Shields one after the other must not add up.
-            return False
+            # It waits for the limit of the first only: shields one after the other must not add up.
+            return now < self.patience[1]
         if self.at_s[rung] > now:  # a deaf task's first rung: what it skipped is given up, so that `next` is this one
             early = self.at_s[rung] - now
             for later in CLIMBS[Rung.ASK]:
