@@ -154,10 +154,13 @@ class Reactor:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the pool is over; False if that took longer than *timeout* seconds."""
-        if self.mine or not self._thread.is_alive():
+        if self.mine:
             return self.finished.is_set()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        # Not `Thread.join` alone: before Python 3.13, one that a Ctrl-C interrupts takes the thread for ended.
+        if not self.finished.wait(timeout):
+            return False
+        self._thread.join()
+        return True
 
     # --- its own thread ----------------------------------------------------------------------
 
@@ -173,8 +176,10 @@ class Reactor:
         finally:
             self.over = True  # before the mailbox is looked at for the last time, so that nothing is left in it
             self._refuse_mail()
-            self.finished.set()
-            self._close()
+            try:
+                self._close()
+            finally:
+                self.finished.set()
 
     def _refuse_mail(self) -> None:
         """Fail the tasks that came too late; any thread may do it, once `over` is set."""
