@@ -259,6 +259,22 @@ def test_three_workers_in_a_row_that_do_not_boot_break_the_pool_and_are_spaced_o
     assert game.play(ev.Shutdown()) == [ev.Finished()]
 
 
+def test_workers_killed_from_outside_while_they_boot_break_the_pool_only_after_a_boots_time() -> None:
+    """Behaviour 107. It may be a storm of kills, which ends; or the system, which kills what needs too much memory."""
+    game = Game(1)
+    game.play(submit(1))
+    number, began = 0, game.now
+    while game.now < began + game.machine.boot_s:
+        number += 1
+        assert game.spawned == [worker(n) for n in range(1, number + 1)]
+        game.play(ev.Exited(worker(number), None, killed=True))
+        assert game.machine.unfinished == 1
+        if number > 8:
+            assert game.machine.retry_at is not None  # no storm of spawns
+            game.play(ev.Tick(), after=2.0)
+    assert game.play(ev.Exited(worker(number + 1), None, killed=True)) == [ev.Resolve(ONE, End.BROKEN, started=False)]
+
+
 def test_an_initializer_that_fails_ends_what_waits_and_lets_run_what_runs() -> None:
     """Behaviour 107."""
     game = booted(1, submit(1), submit(2))

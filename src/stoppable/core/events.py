@@ -118,10 +118,14 @@ class Answered(NamedTuple):
 
 
 class Exited(NamedTuple):
-    """The worker is gone. *claimed* is the task it had started and not answered, if any."""
+    """The worker is gone. *claimed* is the task it had started and not answered, if any.
+
+    killed: somebody else ended it (SIGKILL, or its warden was lost), so it says little about the next one.
+    """
 
     worker: WorkerId
     claimed: TaskId | None
+    killed: bool = False
 
 
 class Shutdown(NamedTuple):

@@ -208,7 +208,7 @@ class Machine(Staffing):
         if worker is not None:
             if worker.line:
                 self.bury(worker, event)
-            self.gone(worker)
+            self.gone(worker, killed=event.killed)
 
     def _shutdown(self, event: Shutdown) -> None:
         self.closing = True

@@ -70,7 +70,9 @@ class Pool:
         self.coming = 0  # recalls not answered yet
         self.spawned = 0
         self.booted = False  # one worker has booted, ever
-        self.failures = 0  # workers in a row that did not boot
+        self.failures = 0  # workers in a row that did not boot by their own doing
+        self.kills = 0  # workers in a row that others killed before they had booted
+        self.killed_since = 0.0  # the first of those
         self.retry_at: float | None = None  # no spawn before that
         self.closing = False
         self.refusing = False  # what has not started never will

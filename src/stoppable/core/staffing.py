@@ -13,6 +13,7 @@ from stoppable.core.sending import Sending
 from stoppable.core.tables import TaskState, WorkerMove, WorkerState
 
 _FAILURES = 3  # in a row, with nobody alive: no worker will ever come
+_KILLS = 8  # boots in a row that others ended, tried again at once; later ones wait
 
 
 class Staffing(Sending):
@@ -54,16 +55,40 @@ class Staffing(Sending):
     def ready(self, worker: Worker) -> None:
         """*worker* has booted."""
         self.booted = self.staffing = True
-        self.failures, self.retry_at = 0, None
+        self.failures, self.kills, self.retry_at = 0, 0, None
         self.dues.set(worker, math.inf)
         self.move(worker, WorkerMove.BOOT)
 
     def boot_failed(self) -> None:
         """One more did not boot: wait before the next try, or give up if nobody is alive."""
         self.failures += 1
-        self.retry_at = self.now + min(self.backoff_most_s, self.backoff_s * 2.0 ** min(self.failures - 1, 10))
-        if self.failures >= _FAILURES and not self.idle and not self.count[WorkerState.BUSY]:
+        self.back_off(self.failures)
+        if self.failures >= _FAILURES and self.nobody_works():
             self.break_down()
+
+    def boot_killed(self) -> None:
+        """One more was killed while it booted, by others. That says little about the next.
+
+        But the system kills what needs too much memory to boot, too, and that must not go on for ever:
+        so it ends when nobody has booted for as long as one may take.
+        """
+        self.kills += 1
+        self.staffing = True
+        if self.kills == 1:
+            self.killed_since = self.now
+        elif self.now - self.killed_since >= self.boot_s and self.nobody_works():
+            self.break_down()
+            return
+        if self.kills > _KILLS:
+            self.back_off(self.kills - _KILLS)
+
+    def back_off(self, tries: int) -> None:
+        """Spawn nobody for a while, longer with each of *tries* in vain."""
+        self.retry_at = self.now + min(self.backoff_most_s, self.backoff_s * 2.0 ** min(tries - 1, 10))
+
+    def nobody_works(self) -> bool:
+        """Say whether there is no worker that has booted and can still be given a task."""
+        return not self.idle and not self.count[WorkerState.BUSY]
 
     def break_down(self) -> None:
         """No worker can be had: what waits ends, what runs goes on."""
@@ -82,7 +107,7 @@ class Staffing(Sending):
         self.dues.set(worker, self.now + self.retire_s)
         self.out.append(Retire(worker.id))
 
-    def gone(self, worker: Worker) -> None:
+    def gone(self, worker: Worker, *, killed: bool = False) -> None:
         """Forget *worker*."""
         starting = worker.state is WorkerState.STARTING
         self.move(worker, WorkerMove.EXIT)
@@ -91,7 +116,10 @@ class Staffing(Sending):
         del self.crew[worker.id]
         self.count[WorkerState.GONE] = 0
         if starting:
-            self.boot_failed()
+            if killed:
+                self.boot_killed()
+            else:
+                self.boot_failed()
 
     def worker_due(self, worker: Worker) -> None:
         """*worker* did not do what it owed."""

@@ -4,6 +4,7 @@ They decide nothing. Only the reactor's thread uses them.
 """
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
@@ -371,7 +372,8 @@ class Hands:
             task = self.tasks[claimed]
             task.exit, task.progress = gone.code, channel.progress(claimed)
         del self.channels[gone.worker]
-        self._reactor.feed(ev.Exited(worker, None if claimed is None else ev.TaskId(claimed)))
+        killed = gone.code is None or gone.code == -signal.SIGKILL
+        self._reactor.feed(ev.Exited(worker, None if claimed is None else ev.TaskId(claimed), killed))
         channel.close()
 
     # --- what we watch -----------------------------------------------------------------------
