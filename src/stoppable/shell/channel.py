@@ -10,6 +10,7 @@ import time
 from collections import deque
 
 from stoppable import wire
+from stoppable.core.events import TaskId
 from stoppable.wire import Frame, Kind
 from stoppable.worker import loop
 from stoppable.worker import page as pages
@@ -160,12 +161,12 @@ class Channel:
         del self.positions[task]
         return True
 
-    def claimed(self) -> int | None:
+    def claimed(self) -> TaskId | None:
         """Return the task that the worker has started and not answered, or None."""
         last = self.page.u32[pages.CLAIMED]
         for task, position in self.positions.items():
             if position <= last:
-                return task
+                return TaskId(task)
         return None
 
     def started_at(self, task: int) -> float | None:

@@ -372,8 +372,7 @@ class Hands:
             task = self.tasks[claimed]
             task.exit, task.progress = gone.code, channel.progress(claimed)
         del self.channels[gone.worker]
-        killed = gone.code is None or gone.code == -signal.SIGKILL
-        self._reactor.feed(ev.Exited(worker, None if claimed is None else ev.TaskId(claimed), killed))
+        self._reactor.feed(ev.Exited(worker, claimed, killed=gone.code in (None, -signal.SIGKILL)))
         channel.close()
 
     # --- what we watch -----------------------------------------------------------------------
