@@ -16,7 +16,8 @@ class SubmitOptions:
     """Options of a task; None means the pool's own.
 
     Attributes:
-        timeout: seconds from the start of the task's execution; `math.inf`: none, whatever the pool's is.
+        timeout: seconds from the start of the task's execution, which begins with reading its function and
+            arguments; `math.inf`: none, whatever the pool's is.
         deadline: `time.monotonic()` seconds, the queue included.
         policy: how a stop climbs.
         token: a token whose stop stops the task too; the task's own token is its child.

@@ -50,7 +50,8 @@ class Report:
 
     Attributes:
         reason: the first reason that was given, or None if nobody asked.
-        rungs: each rung climbed, with the monotonic seconds when.
+        rungs: each rung climbed, with the monotonic seconds when. Ask is always the first: the token
+            is set before anything harsher is done.
         stack: where the task was when its time ran out, or before it was terminated or killed.
     """
 
