@@ -151,7 +151,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         """Return where the task's threads are now, as text, also while C code holds its GIL.
 
         Returns:
-            None if it does not run now, or its process does not answer within 50 ms.
+            None if it does not run now, or its process does not answer within 250 ms.
         """
         reactor, task = self._reactor, self._task
         if reactor is None or task is None or not self.running():

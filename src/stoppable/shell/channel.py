@@ -17,8 +17,10 @@ from stoppable.worker import page as pages
 from stoppable.worker.page import Page
 
 _READS = 64  # at most so many reads in a row, so that one worker's flood does not starve the others
-_STACK_WAIT_S = 0.05
+_STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler; a stopped worker never does
 _STACK_STEP_S = 0.0003
+_STACK_STILL = 10  # steps
+_STACK_ENDS = (b" in <module>\n", b"  ...\n")  # the main thread's outermost frame, or the hundredth
 
 
 class Channel:
@@ -194,25 +196,23 @@ class Channel:
         page.u8[start:] = bytes(pages.TOTAL_BYTES - start)
 
     def read_stack(self) -> str | None:
-        """Return the stack that the worker writes, or None if it does not within 50 ms.
+        """Return the stack that the worker writes, or None if it does not within 250 ms.
 
         Its writer is a signal handler in C, which can tell nobody that it has finished: so this looks
-        until the text has stood still for a moment.
+        until the outermost frame is there, or else until the text has stood still for a while.
         """
         start = pages.PAGE_BYTES + self._stack_at
         until = time.monotonic() + _STACK_WAIT_S
-        size = 0
-        while True:
+        size = still = 0
+        while time.monotonic() < until:
             time.sleep(_STACK_STEP_S)
-            raw = bytes(self.page.u8[start:])
-            now = raw.find(b"\0")
-            now = len(raw) if now < 0 else now
-            if now and now == size:
+            raw = bytes(self.page.u8[start:]).partition(b"\0")[0]
+            still = still + 1 if raw and len(raw) == size else 0
+            size = len(raw)
+            if raw.endswith(_STACK_ENDS) or still == _STACK_STILL:
                 self._stack_at += size
-                return _without_ours(raw[:size].decode("utf-8", "replace"))
-            size = now
-            if time.monotonic() > until:
-                return None
+                return _without_ours(raw.decode("utf-8", "replace"))
+        return None
 
 
 def _without_ours(stack: str) -> str:
