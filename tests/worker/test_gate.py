@@ -122,3 +122,15 @@ def test_an_ask_for_an_earlier_task_is_not_one_for_this(page: Page) -> None:
     page.ask(TWO, new_reason())
     assert page.asked.is_set()
     assert page.forget_stale_ask(TWO)
+
+
+def test_the_page_says_that_an_interrupt_was_heard_and_not_before(gate: Gate) -> None:
+    """So it can be sent again: one that comes just before `time.sleep` begins to sleep is not heard."""
+    gate.open(ONE)
+    gate.shields = 1
+    gate.page.f64[pages.SHIELD_UNTIL] = time.monotonic() + 1000
+    assert gate.page.u64[pages.HEARD_TASK] != ONE
+    interrupt(gate, TWO)
+    assert gate.page.u64[pages.HEARD_TASK] != ONE
+    interrupt(gate, ONE)
+    assert gate.page.u64[pages.HEARD_TASK] == ONE

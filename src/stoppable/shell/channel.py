@@ -178,6 +178,10 @@ class Channel:
             return page.f64[pages.STARTED_AT]
         return None
 
+    def is_deaf(self, task: int) -> bool:
+        """Say whether the worker runs *task* and no interrupt for it has reached its gate."""
+        return self.started_at(task) is not None and self.page.u64[pages.HEARD_TASK] != task
+
     def progress(self, task: int) -> tuple[float, float | None] | None:
         """Return what *task* said with progress() last, or None if it said nothing or does not run here."""
         page = self.page

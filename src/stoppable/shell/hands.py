@@ -15,6 +15,7 @@ from stoppable.reason import StopKind, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.channel import Channel
 from stoppable.shell.control import Op
+from stoppable.shell.insist import Insistence
 from stoppable.shell.launch import Born, Gone, Lost, News, NotBorn, WardenLauncher
 from stoppable.shell.task import Task
 from stoppable.shell.watch import READ, WRITE, Watch
@@ -37,6 +38,7 @@ class Hands:
         self._reactor = reactor
         self._launcher = launcher
         self._watch = Watch(reactor.selector)
+        self.insistence = Insistence(lambda worker: self._order(Op.INTERRUPT, worker), self._interrupt_wanted)
         self.tasks: dict[int, Task] = {}
         self.channels: dict[int, Channel] = {}
         self.unsettled: list[tuple[Task, ev.Resolve]] = []
@@ -116,13 +118,11 @@ class Hands:
 
     def _terminate(self, action: ev.Terminate) -> None:
         self._climbed(Rung.TERMINATE, action.worker, action.task)
-        self._launcher.deliver(Op.TERMINATE, action.worker)
-        self._watch_control()
+        self._order(Op.TERMINATE, action.worker)
 
     def _kill(self, action: ev.Kill) -> None:
         self._climbed(Rung.KILL, action.worker, action.task)
-        self._launcher.deliver(Op.KILL, action.worker)
-        self._watch_control()
+        self._order(Op.KILL, action.worker)
 
     def _abandon(self, action: ev.Abandon) -> None:
         channel = self.channels.pop(action.worker, None)
@@ -192,8 +192,16 @@ class Hands:
     def _interrupt(self, action: ev.Interrupt) -> None:
         self._climbed(Rung.INTERRUPT, action.worker, action.task)
         self.channels[action.worker].page.u64[pages.INTERRUPT_TASK] = action.task
-        self._launcher.deliver(Op.INTERRUPT, action.worker)
+        self._order(Op.INTERRUPT, action.worker)
+        self.insistence.begin(action.worker, action.task, time.monotonic())
+
+    def _order(self, op: Op, worker: int) -> None:
+        self._launcher.deliver(op, worker)
         self._watch_control()
+
+    def _interrupt_wanted(self, worker: int, task: int) -> bool:
+        channel = self.channels.get(worker)
+        return task in self.tasks and channel is not None and channel.is_deaf(task)
 
     def _climbed(self, rung: Rung, worker: int, task_id: int | None) -> None:
         """Note the rung and warn of it; take the stack of a task whose process is about to end."""
@@ -205,14 +213,7 @@ class Hands:
         if rung >= Rung.TERMINATE and task.stack is None:
             task.stack = self._read_stack(channel)
         task.rungs.append((rung, now))
-        waited = now - asked_at
-        if channel.page.u8[pages.LOOKED]:
-            look = f"it last checked within these {waited:.3f} s"
-        elif task.looked:
-            look = f"it last checked over {waited:.3f} s ago"
-        else:
-            look = "it never checked"
-        log.warning("stopping %s: %s, %.3f s after the stop was asked for; %s", task.title(), rung, waited, look)
+        log.warning("%s", task.climbed_text(rung, now - asked_at, bool(channel.page.u8[pages.LOOKED])))
 
     def _read_stack(self, channel: Channel) -> str | None:
         if channel.pid is None or channel.ended:
@@ -395,6 +396,5 @@ class Hands:
 
     def _on_sentinel(self, fd: int, worker: int) -> None:
         self._watch.remove(fd)
-        news = self._launcher.reap(worker)
-        if news is not None:
+        if (news := self._launcher.reap(worker)) is not None:
             self._hear_news(news)

@@ -203,8 +203,10 @@ class Reactor:
         self._asleep = False
         self._take_mail()
         due = self.machine.deadline()
-        if due is not None and due <= time.monotonic():
+        now = time.monotonic()
+        if due is not None and due <= now:
             self.feed(Tick())
+        self.hands.insistence.look(now)
         self.hands.settle()
 
     def _patience(self) -> float | None:
@@ -212,8 +214,8 @@ class Reactor:
         self._asleep = True
         if self._mail or self.hands.unsettled:
             return 0.0
-        due = self.machine.deadline()
-        return None if due is None else max(0.0, due - time.monotonic())
+        dues = [due for due in (self.machine.deadline(), self.hands.insistence.due()) if due is not None]
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _take_mail(self) -> None:
         for _ in range(len(self._mail)):

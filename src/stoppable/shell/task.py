@@ -115,6 +115,16 @@ class Task:
             return f"{self.name}(…)"
         return f"{self.name}({', '.join(shown)})"
 
+    def climbed_text(self, rung: Rung, waited_s: float, looked: bool) -> str:
+        """Return the warning of a rung; *looked*: at its token since the stop was asked for, *waited_s* ago."""
+        if looked:
+            look = f"it last checked within these {waited_s:.3f} s"
+        elif self.looked:
+            look = f"it last checked over {waited_s:.3f} s ago"
+        else:
+            look = "it never checked"
+        return f"stopping {self.title()}: {rung}, {waited_s:.3f} s after the stop was asked for; {look}"
+
     def report(self) -> Report:
         """Return what was done to stop it, so far."""
         return Report(self.reason, tuple(self.rungs), self.stack)

@@ -17,7 +17,7 @@ import time
 from types import FrameType
 
 from stoppable.errors import StopInterrupt
-from stoppable.worker.page import INTERRUPT_TASK, SHIELD_UNTIL, Page
+from stoppable.worker.page import HEARD_TASK, INTERRUPT_TASK, SHIELD_UNTIL, Page
 
 
 class Gate:
@@ -52,6 +52,7 @@ class Gate:
         if not task or self.landed or self.page.u64[INTERRUPT_TASK] != task:
             return
         if self.seals or self.shielded():
+            self.page.u64[HEARD_TASK] = task
             self.pending = True
             return
         self._land()
@@ -76,4 +77,5 @@ class Gate:
 
     def _land(self) -> None:
         self.landed = True
+        self.page.u64[HEARD_TASK] = self.task
         raise StopInterrupt(self.page.reason())

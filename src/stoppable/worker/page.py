@@ -17,12 +17,11 @@ Invariants:
 3. `asked_task` is written before `asked`, so who sees the flag finds out for whom it is.
 """
 
-import mmap
 import os
 import struct
-import sys
 
 from stoppable.flags.kernel import fence as _fence
+from stoppable.flags.linux import map_shared
 from stoppable.flags.waiting import wait_any
 from stoppable.flags.words import Word
 from stoppable.reason import StopReason
@@ -47,6 +46,7 @@ ASKED_TASK = 2  # by the parent: the task that `asked` is for
 CURRENT_TASK = 3  # by the worker: the task it runs, 0 = none
 INTERRUPT_TASK = 4  # by the parent: the only task that an interrupt may hit
 TOKEN_TASK = 5  # by the worker: the task whose token is at TOKEN_AT
+HEARD_TASK = 15  # by the worker: the task whose interrupt has reached the gate
 # Indices of doubles.
 STARTED_AT = 6  # by the worker, monotonic seconds
 SHIELD_UNTIL = 7  # by the worker: 0 = no shield
@@ -56,13 +56,6 @@ DONE, TOTAL = 9, 10  # by the worker: progress(); NaN = nothing said
 LOOKED = 100  # by the worker (cleared by the parent after it read it): looked at its token
 
 
-def _map(fd: int) -> mmap.mmap:
-    if sys.version_info >= (3, 13):
-        # Else every page would keep a second descriptor open for as long as it is mapped.
-        return mmap.mmap(fd, TOTAL_BYTES, trackfd=False)
-    return mmap.mmap(fd, TOTAL_BYTES)
-
-
 class Page:
     """One shared page; both sides use this class, each writing only its own fields."""
 
@@ -70,7 +63,7 @@ class Page:
 
     def __init__(self, fd: int) -> None:
         """Map the page in the file *fd*, which may be closed afterwards."""
-        self._map = _map(fd)
+        self._map = map_shared(fd, TOTAL_BYTES)
         self.u8 = memoryview(self._map)
         head = self.u8[:PAGE_BYTES]
         self.u32, self.u64, self.f64 = head.cast("I"), head.cast("Q"), head.cast("d")
