@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 import chores
 import doomed
 from stoppable import ProcessPoolExecutor, WorkerDied
+from stoppable.shell.control import Control, Op
 from watching import await_file, is_alive, marked, name_of, say, until
 
 METHODS = ("none", "fork", "spawn", "forkserver")
@@ -85,6 +87,28 @@ def test_a_sibling_that_inherited_every_descriptor_keeps_no_worker_alive(
     # multiprocessing's own helpers do wait for the end of a pipe, which the sibling holds open.
     until(lambda: not any(map(is_alive, ours)), f"none lives of {before}", 15)
     assert is_alive(sibling)
+
+
+def test_a_guard_that_starts_after_the_parents_end_still_ends_whom_it_was_told_to_guard() -> None:
+    """Behaviour 97. The parent can be killed while its guard is still starting."""
+    parent = subprocess.Popen([sys.executable, "-c", ""])
+    parent.wait(30)
+    guarded = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        Control(ours).send(Op.GUARD, 0, guarded.pid)
+        program = f"from stoppable.shell.warden import main; main({theirs.fileno()}, {parent.pid})"
+        path = os.pathsep.join(sys.path)
+        guard = subprocess.Popen(
+            [sys.executable, "-c", program], pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": path}
+        )
+        try:
+            assert guarded.wait(30) == -signal.SIGKILL
+            assert guard.wait(30) == 0
+        finally:
+            for process in (guard, guarded):
+                process.kill()
+                process.wait(30)
 
 
 def _warden(worker: int) -> int:

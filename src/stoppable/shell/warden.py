@@ -184,9 +184,20 @@ class Warden:
         os.close(pidfd)
         self.guarded = {pid: fd for pid, fd in self.guarded.items() if fd != pidfd}
 
+    def _take_last_orders(self) -> None:
+        """Learn whom else to guard: the parent's end may be seen before its last orders are read."""
+        with suppress(BlockingIOError):
+            while (got := self.control.receive()) is not None:
+                message, fds = got
+                for fd in fds:
+                    os.close(fd)
+                if message.op == Op.GUARD:
+                    self._deliver(message)
+
     def _end(self) -> NoReturn:
         """Kill all that is below us, wait until it is gone, and end this process."""
         signal.set_wakeup_fd(-1)
+        self._take_last_orders()
         for pid in self.guarded:  # those that have ended were forgotten when their pidfd said so
             if not select.select([self.guarded[pid]], [], [], 0)[0]:
                 tree.kill(pid)
