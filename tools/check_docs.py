@@ -75,7 +75,7 @@ def bad_blocks(text: str) -> Iterator[str]:
             yield f"the block is not the file {what} (tools/check_docs.py --write brings it up to date)"
         elif kind == "output":
             yield from bad_output(what, body)
-        elif kind == "diagram" and (draw := drawing(what)) is not None and body != draw().rstrip("\n") + "\n":
+        elif kind == "diagram" and body != drawing(what):
             yield f"the diagram {what} is not the one that is drawn now (tools/check_docs.py --write)"
         elif kind == "program":
             yield from bad_program(body)
@@ -86,8 +86,8 @@ def bad_blocks(text: str) -> Iterator[str]:
 def bad_output(what: str, expected: str) -> Iterator[str]:
     """Yield how the output of the program *what* differs from *expected*."""
     # Two processes print, so the order of the lines may differ.
-    printed = run(ROOT / what, what)
-    if printed is not None and sorted(printed.splitlines()) != sorted(expected.splitlines()):
+    printed = run(ROOT / what)
+    if sorted(printed.splitlines()) != sorted(expected.splitlines()):
         yield f"{what} prints:\n{printed}"
 
 
@@ -97,16 +97,13 @@ def bad_program(body: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "program.py"
         path.write_text(body)
-        printed = run(path, "a program")
-    if printed is not None and printed.splitlines() != expected:
+        printed = run(path)
+    if printed.splitlines() != expected:
         yield f"a program should print {expected}, and prints:\n{printed}"
 
 
-def run(path: Path, name: str) -> str | None:
-    """Return what the program at *path* prints, or how it failed; None while there is no pool to run it with."""
-    if not has_name("stoppable", "ProcessPoolExecutor"):
-        print(f"skipped: the output of {name}, since there is no pool yet")
-        return None
+def run(path: Path) -> str:
+    """Return what the program at *path* prints, or how it failed."""
     done = subprocess.run(
         [sys.executable, str(path)],
         stdin=subprocess.DEVNULL,
@@ -125,8 +122,6 @@ def bad_python(body: str) -> Iterator[str]:
     except SyntaxError as error:
         yield f"a block does not compile: {error}"
         return
-    if not has_name("stoppable", "ProcessPoolExecutor"):
-        return
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "stoppable":
             for name in node.names:
@@ -142,13 +137,10 @@ def has_name(module: str, name: str) -> bool:
         return False
 
 
-def drawing(name: str) -> Callable[[], str] | None:
-    """Return the function of that name that draws a diagram, or None while there is none."""
-    if not has_name("stoppable.core.diagram", name):
-        print(f"skipped: the diagram {name}, since nothing draws it yet")
-        return None
+def drawing(name: str) -> str:
+    """Return the diagram that the function of that name draws."""
     draw: Callable[[], str] = getattr(importlib.import_module("stoppable.core.diagram"), name)
-    return draw
+    return draw().rstrip("\n") + "\n"
 
 
 def write(path: Path) -> None:
@@ -158,8 +150,8 @@ def write(path: Path) -> None:
         body = block["body"]
         if block["kind"] == "file":
             body = (ROOT / block["what"]).read_text()
-        elif block["kind"] == "diagram" and (draw := drawing(block["what"])) is not None:
-            body = draw().rstrip("\n") + "\n"
+        elif block["kind"] == "diagram":
+            body = drawing(block["what"])
         start, end = (place - block.start() for place in block.span("body"))
         return block[0][:start] + body + block[0][end:]
 
