@@ -12,6 +12,7 @@ Invariants (the contract of the machine, see `core/events.py`):
 """
 
 import logging
+import math
 import os
 import selectors
 import threading
@@ -32,6 +33,7 @@ from stoppable.shell.task import Task
 
 log = logging.getLogger("stoppable")
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_SLICE_S = 0.1  # of a wait for the pool's end
 Mail = tuple[Event, "Task | None"] | Callable[[], object]
 
 
@@ -157,8 +159,12 @@ class Reactor:
         if self.mine:
             return self.finished.is_set()
         # Not `Thread.join` alone: before Python 3.13, one that a Ctrl-C interrupts takes the thread for ended.
-        if not self.finished.wait(timeout):
-            return False
+        # In slices: a signal that comes just before a lock begins to sleep does not end that sleep, and a
+        # Ctrl-C would be heeded only when all tasks have ended.
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.finished.wait(min(_SLICE_S, max(0.0, end - time.monotonic()))):
+            if time.monotonic() >= end:
+                return False
         self._thread.join()
         return True
 
