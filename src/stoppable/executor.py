@@ -6,7 +6,6 @@ It must never hold a lock while user code runs.
 
 import concurrent.futures
 import itertools
-import math
 import os
 import threading
 import weakref
@@ -30,7 +29,7 @@ from stoppable.rung import Rung
 from stoppable.shell.launch import launcher
 from stoppable.shell.leaving import wait_out
 from stoppable.shell.reactor import Reactor
-from stoppable.shell.task import SHOWN_BYTES, Task, log
+from stoppable.shell.task import SHOWN_BYTES, Task
 from stoppable.worker import intask
 from stoppable.worker import setup as setups
 from stoppable.worker.loop import DEFAULT, Options
@@ -79,7 +78,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         if not isinstance(initargs, Iterable):
             raise TypeError(f"initargs must be a tuple, was {initargs!r}")
         self._max_workers = _workers(max_workers)
-        self._max_tasks = _max_tasks(max_tasks_per_child, mp_context)
+        self._max_tasks = _max_tasks(max_tasks_per_child)
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, was {policy!r}")
         self._policy = policy
@@ -94,7 +93,6 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         self._closed = False
         self._pid = os.getpid()
         self._by_value = not wire.main_is_importable()
-        self._pressed_at = -math.inf  # when Ctrl-C was last heeded
         self._outer: Any = None  # the registration with the token of the task that we are in, if any
 
     # --- running calls -------------------------------------------------------------------------
@@ -151,7 +149,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         reactor = self._start()
         future: Future[Any] = Future()
         number = next(self._ids)
-        name = options.name or _describe(fn, args, kwargs)
+        name = options.name or _describe(fn)
         tokens = () if options.token is None else (options.token,)
         timeout = self._timeout if options.timeout is None else seconds("timeout", options.timeout)
         try:
@@ -361,20 +359,19 @@ def _workers(given: int | None) -> int:
     return given
 
 
-def _max_tasks(given: int | None, context: BaseContext | None) -> int | None:
+def _max_tasks(given: int | None) -> int | None:
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, int):
         raise TypeError("max_tasks_per_child must be an integer")
     if given < 1:
         raise ValueError("max_tasks_per_child must be >= 1")
-    del context
     return given
 
 
-def _describe(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Return the call as short text."""
+def _describe(fn: Callable[..., Any]) -> str:
+    """Return the name of what is called."""
     return getattr(fn, "__qualname__", None) or type(fn).__name__
 
 
-__all__ = ["Bound", "ProcessPoolExecutor", "log"]
+__all__ = ["Bound", "ProcessPoolExecutor"]

@@ -102,7 +102,6 @@ def _import_main(setup: Setup) -> None:
         return
     import runpy
 
-    old = sys.modules["__main__"]
     importing_main = True
     try:
         if setup.main_name is not None:
@@ -120,4 +119,3 @@ def _import_main(setup: Setup) -> None:
     main = types.ModuleType("__mp_main__")
     main.__dict__.update(names)
     sys.modules["__main__"] = sys.modules["__mp_main__"] = main
-    del old
