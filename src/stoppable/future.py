@@ -9,7 +9,6 @@ but what says so. 4. A future with no pool behind it is the standard one.
 """
 
 import concurrent.futures
-import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.errors import TaskStopped
+from stoppable.latch import Condition, Latch
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.task import Report, Task, log
@@ -37,6 +37,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._condition = Condition()  # type: ignore[assignment]  # all of it that the standard class uses
         self._task: Task | None = None
         self._reactor: Reactor | None = None
         self._stop_error: TaskStopped | None = None  # why `cancelled()` is True, if it is for a stop of ours
@@ -159,7 +160,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         if reactor.mine:
             return reactor.hands.stack_of(task.id)
         found: list[str | None] = []
-        ready = threading.Event()
+        ready = Latch()
 
         def look() -> None:
             found.append(reactor.hands.stack_of(task.id))
@@ -182,24 +183,29 @@ class Future(concurrent.futures.Future[T], Generic[T]):
             BaseException: whatever the task raised; the worker's traceback is its cause.
         """
         try:
-            return super().result(timeout)
-        except CancelledError as error:
-            stop_error = self._stop_error
-            if stop_error is None or isinstance(error, TaskStopped):
-                raise
-        try:
-            raise stop_error
+            self._await_end(timeout)
+            if self._exception is not None:
+                raise self._exception
+            return self._result  # type: ignore[return-value]
         finally:
-            del stop_error  # no cycle: the error holds this frame
+            del self  # no cycle: the traceback of what is raised holds this frame
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what the task raised, or None; raise TaskStopped if it was stopped."""
-        try:
-            return super().exception(timeout)
-        except CancelledError:
-            if self._stop_error is None:
-                raise
-        raise self._stop_error
+        """Return what the task raised, or None; wait at most *timeout* seconds.
+
+        Raises:
+            TaskStopped: it was stopped (a CancelledError).
+            TimeoutError: *timeout* ran out; that stops nothing.
+        """
+        self._await_end(timeout)
+        return self._exception
+
+    def _await_end(self, timeout: float | None) -> None:
+        condition: Any = self._condition
+        if self._state != FINISHED and not condition.wait_until(self.done, timeout):
+            raise TimeoutError
+        if self._state != FINISHED:
+            raise self._stop_error or CancelledError()
 
     # --- told by the reactor -------------------------------------------------------------------
 

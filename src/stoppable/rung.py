@@ -1,6 +1,6 @@
 """The rungs of the ladder: one way each to end a running task, mildest first.
 
-This file only names them. What a rung does is in `shell/deliver.py`; how long one waits for the
+This file only names them. What a rung does is in `shell/warden.py`; how long one waits for the
 next is a `StopPolicy` (`core/ladder.py`).
 """
 

@@ -30,34 +30,36 @@ def wait_out(reactor: "Reactor", left_by: type[BaseException] | None = None) -> 
     """
     # A press can come at any bytecode. So what is to be heeded stays noted until it is done, and doing
     # it twice does no harm; and nothing is outside `try` but assignments.
-    todo, pressed_at, raised = left_by, None, None
+    todo, first_at, heeded, raised = left_by, None, None, None
     while True:
         try:
-            if todo is not None:
-                pressed_at = _heed(reactor, todo, pressed_at)
-                todo = None
+            if todo is not None and issubclass(todo, KeyboardInterrupt):
+                # A press counts from when it came, not from when it was heeded: on a busy machine the
+                # second can come before the first has been, and then it is still the second.
+                now = time.monotonic()
+                first_at = now if first_at is None else first_at
+                rung = Rung.ASK if now - first_at < _SECOND_PRESS_S else Rung.KILL
+                if heeded is None or heeded < rung:
+                    _heed(reactor, rung)
+                    heeded = rung
+            elif todo is not None:
+                reactor.stop_all(Rung.ASK, new_reason(StopKind.SHUTDOWN, f"left by {todo.__name__}"))
+            todo = None
             reactor.post(Shutdown())
             reactor.join()
             break
         except KeyboardInterrupt as press:
             raised = raised or press
-            todo = todo or KeyboardInterrupt
+            todo = KeyboardInterrupt
     if raised is not None and left_by is None:
         raise raised
 
 
-def _heed(reactor: "Reactor", left_by: type[BaseException], pressed_at: float | None) -> float | None:
-    """Stop the pool's tasks, or kill them; return when Ctrl-C was last heeded."""
-    if not issubclass(left_by, KeyboardInterrupt):
-        reactor.stop_all(Rung.ASK, new_reason(StopKind.SHUTDOWN, f"left by {left_by.__name__}"))
-        return pressed_at
-    now = time.monotonic()
-    if pressed_at is not None and now - pressed_at < _SECOND_PRESS_S:
-        return pressed_at
-    reactor.stop_all(Rung.ASK if pressed_at is None else Rung.KILL, new_reason(StopKind.INTERRUPT, "Ctrl-C"))
-    if pressed_at is None and (count := len(reactor.hands.tasks)):
+def _heed(reactor: "Reactor", rung: Rung) -> None:
+    """Stop the pool's tasks at *rung* for a Ctrl-C; say so, and what the next one does, if it is the first."""
+    reactor.stop_all(rung, new_reason(StopKind.INTERRUPT, "Ctrl-C"))
+    if rung is Rung.ASK and (count := len(reactor.hands.tasks)):
         print(f"{reactor.name}: stopping {count} tasks; Ctrl-C again kills them", file=sys.stderr, flush=True)
-    return now
 
 
 def ctrl_c_ends_the_program() -> bool:

@@ -12,7 +12,6 @@ Invariants (the contract of the machine, see `core/events.py`):
 """
 
 import logging
-import math
 import os
 import selectors
 import threading
@@ -24,6 +23,7 @@ from typing import Any
 
 from stoppable.core.events import Event, StopAll, Submit, Tick
 from stoppable.core.machine import Machine
+from stoppable.latch import Latch
 from stoppable.reason import StopReason
 from stoppable.rung import Rung
 from stoppable.shell.hands import Hands
@@ -33,7 +33,6 @@ from stoppable.shell.task import Task
 
 log = logging.getLogger("stoppable")
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_SLICE_S = 0.1  # of a wait for the pool's end
 Mail = tuple[Event, "Task | None"] | Callable[[], object]
 
 
@@ -93,7 +92,7 @@ class Reactor:
         self.launcher = launcher
         self.name = name
         self.pid = os.getpid()
-        self.finished = threading.Event()
+        self.finished = Latch()
         self.selector = selectors.DefaultSelector()
         self.hands = Hands(self, launcher)
         self._mail: deque[Mail] = deque()
@@ -159,12 +158,8 @@ class Reactor:
         if self.mine:
             return self.finished.is_set()
         # Not `Thread.join` alone: before Python 3.13, one that a Ctrl-C interrupts takes the thread for ended.
-        # In slices: a signal that comes just before a lock begins to sleep does not end that sleep, and a
-        # Ctrl-C would be heeded only when all tasks have ended.
-        end = math.inf if timeout is None else time.monotonic() + timeout
-        while not self.finished.wait(min(_SLICE_S, max(0.0, end - time.monotonic()))):
-            if time.monotonic() >= end:
-                return False
+        if not self.finished.wait(timeout):
+            return False
         self._thread.join()
         return True
 
