@@ -37,6 +37,8 @@ from stoppable.worker.loop import DEFAULT, Options
 P = ParamSpec("P")
 T = TypeVar("T")
 _pools = itertools.count(1)
+# Positions in a worker's line are 32 bits, and one that is taken back uses up one, too.
+_MOST_TASKS = 1 << 31
 
 
 class ProcessPoolExecutor(concurrent.futures.Executor):
@@ -211,7 +213,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
 
     def _make_reactor(self) -> Reactor:
         setup = setups.describe(self._name, self._initializer, self._initargs)
-        machine = Machine(self._max_workers, max_tasks_per_child=self._max_tasks)
+        machine = Machine(self._max_workers, max_tasks_per_child=min(self._max_tasks or _MOST_TASKS, _MOST_TASKS))
         starter = launcher(setup, self._context)
         reactor = Reactor(machine, starter, self._name)
         reactor.start()

@@ -7,10 +7,12 @@ Pickles are only ever read from our own processes. Plain pickle is tried first: 
 faster, and it fails where by-value pickling is needed (lambdas, functions made in a notebook).
 """
 
+import mmap
 import pickle
 import socket
 import struct
 import sys
+from collections.abc import MutableSequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -19,6 +21,9 @@ HEAD_BYTES = _HEAD.size
 CHUNK_BYTES = 1 << 16
 # Above any real body; a head that names more is not ours, and is refused before memory is taken for it.
 MAX_BODY_BYTES = 1 << 40
+# Up to here, memory for a body is taken at once. A longer one takes it as its bytes come: a head alone,
+# which a broken worker can send, must not cost the parent a terabyte.
+_AT_ONCE_BYTES = 1 << 24
 
 
 class Kind(IntEnum):
@@ -39,7 +44,24 @@ class Kind(IntEnum):
 
 
 UNFIT = 1 << 31  # set in `extra` of an answer: the worker must not be given another task
-KINDS = frozenset(int(kind) for kind in Kind)
+
+# What each side may say, and the least and the most bytes of its body: all else is nonsense.
+FROM_PARENT: dict[int, tuple[int, int]] = {
+    Kind.SETUP: (1, MAX_BODY_BYTES),
+    Kind.TASK: (1, MAX_BODY_BYTES),
+    Kind.RETIRE: (0, 0),
+}
+FROM_WORKER: dict[int, tuple[int, int]] = {
+    Kind.READY: (0, 0),
+    Kind.BOOT_FAILED: (0, MAX_BODY_BYTES),
+    Kind.VALUE: (1, MAX_BODY_BYTES),
+    Kind.ERROR: (4, MAX_BODY_BYTES),
+    Kind.STOPPED: (0, 1 << 12),
+    Kind.PARTIAL: (1, MAX_BODY_BYTES),
+    Kind.PROGRESS: (16, 16),
+    Kind.UNSHIELDED: (0, 0),
+}
+_NONE = (1, 0)
 
 
 class WireError(Exception):
@@ -60,11 +82,16 @@ def head(kind: Kind, size: int, *, task: int = 0, position: int = 0, extra: int 
 
 
 class Reader:
-    """Cuts a stream of bytes into frames. A body over 64 KB is read straight into its own buffer."""
+    """Cuts a stream of bytes into frames. A body over 64 KB is read straight into its own buffer.
 
-    __slots__ = ("_big", "_buffer", "_filled", "_head")
+    Args:
+        said: what the other side may say, `FROM_PARENT` or `FROM_WORKER`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_big", "_buffer", "_filled", "_head", "_said")
+
+    def __init__(self, said: dict[int, tuple[int, int]]) -> None:
+        self._said = said
         self._buffer = bytearray()
         self._head: tuple[int, ...] | None = None  # of the big body being read
         self._big = memoryview(b"")
@@ -75,12 +102,12 @@ class Reader:
         """Whether a frame has begun and not ended."""
         return self._head is not None or bool(self._buffer)
 
-    def read(self, sock: socket.socket, frames: list[Frame]) -> bool:
+    def read(self, sock: socket.socket, frames: MutableSequence[Frame]) -> bool:
         """Read once from *sock* and append whole frames to *frames*; False at the end of the stream.
 
         Raises:
             BlockingIOError: nothing is there now.
-            WireError: the bytes are no frames of ours.
+            WireError: the bytes are no frames of ours. What came whole before them is in *frames*.
         """
         if self._head is not None:
             got = sock.recv_into(self._big[self._filled :])
@@ -96,12 +123,13 @@ class Reader:
             self._cut(frames)
         return bool(data)
 
-    def _cut(self, frames: list[Frame]) -> None:
+    def _cut(self, frames: MutableSequence[Frame]) -> None:
         buffer, start, end = self._buffer, 0, len(self._buffer)
         while end - start >= HEAD_BYTES:
             kind, extra, position, task, size = fields = _HEAD.unpack_from(buffer, start)
-            if kind not in KINDS or size > MAX_BODY_BYTES:
-                raise WireError(f"no frame of ours: kind {kind}, {size} bytes")
+            least, most = self._said.get(kind, _NONE)
+            if not least <= size <= most:
+                raise WireError(f"no frame that we expect: kind {kind}, {size} bytes")
             body = start + HEAD_BYTES
             if end - body >= size:
                 frames.append(Frame(kind, extra, position, task, bytes(buffer[body : body + size])))
@@ -115,8 +143,11 @@ class Reader:
 
     def _begin_big(self, fields: tuple[int, ...], begun: memoryview, size: int) -> None:
         try:
-            room = memoryview(bytearray(size))
-        except MemoryError:
+            if size <= _AT_ONCE_BYTES:
+                room = memoryview(bytearray(size))
+            else:
+                room = memoryview(mmap.mmap(-1, size, access=mmap.ACCESS_COPY))
+        except (MemoryError, OSError):
             raise WireError(f"no memory for a body of {size} bytes") from None
         room[: len(begun)] = begun
         self._head, self._big, self._filled = fields, room, len(begun)

@@ -16,7 +16,9 @@ from stoppable.worker import loop
 from stoppable.worker import page as pages
 from stoppable.worker.page import Page
 
-_READS = 64  # at most so many reads in a row, so that one worker's flood does not starve the others
+READS = 64  # at most so many reads in a row, so that one worker's flood does not starve the others
+# Of a dead worker. More than any socket holds; not endless, since a process that its task left may still write.
+LAST_READS = 1024
 _STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler; a stopped worker never does
 _STACK_STEP_S = 0.0003
 _STACK_STILL = 10  # steps
@@ -37,9 +39,11 @@ class Channel:
         self.ready = False
         self.ended = False  # its socket has nothing more to say
         self.positions: dict[int, int] = {}  # task -> position, of the sent and not yet answered
+        # Read and not yet taken. A queue, since taking one can lead to reading more: they are taken in order.
+        self.inbox: deque[Frame] = deque()
         self._next = 1
         self._outbox: deque[memoryview] = deque()
-        self._reader = wire.Reader()
+        self._reader = wire.Reader(wire.FROM_WORKER)
         self._stack_at = 0
         self.page_fd = Page.make()
         try:
@@ -116,40 +120,24 @@ class Channel:
 
     # --- reading -----------------------------------------------------------------------------
 
-    def read(self, limit: int = _READS) -> list[Frame]:
-        """Return the whole frames that are there now; sets `ended` at the end of the stream.
+    def read(self, limit: int = READS) -> None:
+        """Add the whole frames that are there now to the inbox; sets `ended` at the end of the stream.
 
         Raises:
-            WireError: what came is not from a worker of ours.
+            WireError: what came is not from a worker of ours. What was whole before it is in the inbox.
         """
-        frames: list[Frame] = []
         try:
-            for _ in range(limit):
-                if not self._reader.read(self.sock, frames):
+            for _ in range(0 if self.ended else limit):
+                if not self._reader.read(self.sock, self.inbox):
                     self.ended = True
                     break
         except BlockingIOError:
             pass
+        except wire.WireError:
+            self.ended = True
+            raise
         except OSError:
             self.ended = True
-        return frames
-
-    def drain(self) -> list[Frame]:
-        """Return all the frames that a dead worker has left."""
-        frames: list[Frame] = []
-        while not self.ended:
-            some = self.read(1)
-            frames += some
-            if not some and not self._grew():
-                break
-        return frames
-
-    def _grew(self) -> bool:
-        """Say whether there is still something to read, be it the middle of a long frame."""
-        try:
-            return bool(self.sock.recv(1, socket.MSG_PEEK))
-        except OSError:
-            return False
 
     # --- facts -------------------------------------------------------------------------------
 
@@ -175,7 +163,8 @@ class Channel:
         """Return when the worker started *task*, or None if it does not run it now."""
         page = self.page
         if page.u64[pages.CURRENT_TASK] == task:
-            return page.f64[pages.STARTED_AT]
+            # A task that writes into its page must not bring a NaN, or the future, into everybody's deadlines.
+            return min(max(0.0, page.f64[pages.STARTED_AT]), time.monotonic())
         return None
 
     def is_deaf(self, task: int) -> bool:
@@ -195,7 +184,7 @@ class Channel:
         page = self.page
         if page.u32[pages.DUMPS] == 0:
             self._stack_at = 0
-        page.u32[pages.DUMPS] += 1
+        page.u32[pages.DUMPS] = 1
         start = pages.PAGE_BYTES + self._stack_at
         page.u8[start:] = bytes(pages.TOTAL_BYTES - start)
 

@@ -13,7 +13,7 @@ from stoppable import wire
 from stoppable.core import events as ev
 from stoppable.reason import StopKind, new_reason
 from stoppable.rung import Rung
-from stoppable.shell.channel import Channel
+from stoppable.shell.channel import LAST_READS, READS, Channel
 from stoppable.shell.control import Op
 from stoppable.shell.insist import Insistence
 from stoppable.shell.launch import Born, Gone, Lost, News, NotBorn, WardenLauncher
@@ -169,7 +169,7 @@ class Hands:
         page, started_at = channel.page, channel.started_at(task.id)
         if started_at is not None:
             task.looked = task.looked or bool(page.u8[pages.LOOKED])
-        shield_until = page.f64[pages.SHIELD_UNTIL]
+        shield_until = max(0.0, page.f64[pages.SHIELD_UNTIL])  # which makes 0 of a NaN
         probed = ev.Probed(ev.WorkerId(channel.worker), ev.TaskId(task.id), task.looked, shield_until, started_at)
         self._reactor.feed(probed)
 
@@ -186,7 +186,7 @@ class Hands:
         if token is not None:
             try:
                 wire.loads(token).stop(task.reason)
-            except Exception:
+            except BaseException:
                 log.exception("the token of %s cannot be reached", task.name)
 
     def _interrupt(self, action: ev.Interrupt) -> None:
@@ -279,17 +279,16 @@ class Hands:
             self._hear(channel)
         self._mind(channel)
 
-    def _hear(self, channel: Channel) -> None:
+    def _hear(self, channel: Channel, reads: int = READS) -> None:
         """Read what the worker says now, and tell the machine."""
-        if channel.ended:
+        if channel.ended and not channel.inbox:
             return
         try:
-            frames = channel.read()
+            channel.read(reads)
         except wire.WireError as error:
             log.error("worker %s (pid %s) speaks nonsense and is killed: %s", channel.worker, channel.pid, error)
-            frames, channel.ended = [], True
-        for frame in frames:
-            self._take(channel, frame)
+        while channel.inbox:
+            self._take(channel, channel.inbox.popleft())
         if channel.ended:
             self._watch.remove(channel.sock.fileno())
             # It has closed its end, so it can be given nothing: if it still lives, it must not.
@@ -363,11 +362,7 @@ class Hands:
             return
         # Before its last words are read: they end the channel, and once it is closed, its number is another's.
         self._watch.remove(channel.sock.fileno())
-        try:
-            for frame in channel.drain():
-                self._take(channel, frame)
-        except wire.WireError as error:
-            log.error("worker %s left nonsense behind: %s", gone.worker, error)
+        self._hear(channel, LAST_READS)
         claimed = channel.claimed()
         if claimed is not None and claimed in self.tasks:
             task = self.tasks[claimed]

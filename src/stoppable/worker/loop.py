@@ -49,7 +49,7 @@ class Loop:
 
     def __init__(self, sock: socket.socket, page: Page, gate: Gate, stack_fd: int) -> None:
         self.sock, self.page, self.gate, self.stack_fd = sock, page, gate, stack_fd
-        self.reader = wire.Reader()
+        self.reader = wire.Reader(wire.FROM_PARENT)
         self.inbox: deque[Frame] = deque()
         self.seen = 0  # the freeze last seen by claim
         self.pid = os.getpid()

@@ -1,7 +1,9 @@
 """The page that the parent shares with one worker: facts that must be read or written without a message.
 
-Every field has one writer, named below; the other side only reads. It must never hold a pointer or
-a pickle that decides anything: the worker's task can scribble on it and harm only itself.
+Every field has one writer, named below; the other side only reads. The worker's task can scribble
+on it. So the parent believes no number here that could harm another worker's task, or itself: what
+suffers is that task, and at worst those that were sent ahead to the same worker (they may wait until
+they are stopped, or until that worker ends).
 
 The claim, and how a task is recalled. The worker says `claimed = p` *before* it starts the task at
 position p, and then looks whether `freeze` has moved. The parent, to take back the task at position
@@ -17,6 +19,7 @@ Invariants:
 3. `asked_task` is written before `asked`, so who sees the flag finds out for whom it is.
 """
 
+import fcntl
 import os
 import struct
 
@@ -33,12 +36,13 @@ RING = 256  # more tasks than may ever be sent ahead
 REASON_AT, REASON_BYTES = 512, 512
 TOKEN_AT, TOKEN_BYTES = 1024, 3072
 _VOID_AT = 128
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 # Indices of 4-byte fields.
 CLAIMED = 0  # by the worker: the last position it claimed
 FREEZE = 1  # by the parent: odd while it recalls
 ASKED = 2  # by the parent (and cleared by the worker when stale): see `ask`
-DUMPS = 3  # by the parent: stacks asked for since the worker rewound the file
+DUMPS = 3  # by the parent: 1 = a stack was asked for; by the worker: 0 once it has rewound the file
 THAWED = 27  # by the parent: set while it does not recall, so that a worker can wait for that
 TOKEN_SIZE = 28  # by the worker: bytes of the task's pickled token, 0 = it has none
 # Indices of 8-byte fields.
@@ -59,7 +63,7 @@ LOOKED = 100  # by the worker (cleared by the parent after it read it): looked a
 class Page:
     """One shared page; both sides use this class, each writing only its own fields."""
 
-    __slots__ = ("_map", "asked", "f64", "fenced", "looked", "thawed", "u8", "u32", "u64")
+    __slots__ = ("_freezes", "_map", "asked", "f64", "fenced", "looked", "thawed", "u8", "u32", "u64")
 
     def __init__(self, fd: int) -> None:
         """Map the page in the file *fd*, which may be closed afterwards."""
@@ -69,15 +73,18 @@ class Page:
         self.u32, self.u64, self.f64 = head.cast("I"), head.cast("Q"), head.cast("d")
         self.asked = Word(self._map, ASKED * 4)
         self.thawed = Word(self._map, THAWED * 4)
+        self._freezes = 0  # the parent's: what it wrote last, since a task may have written something else there
         self.fenced = True  # the worker's: the parent's fences reach this process
         self.looked = self.u8[LOOKED : LOOKED + 1]
 
     @staticmethod
     def make() -> int:
         """Return the file descriptor of a new page: memory with no name, gone with its last user."""
-        fd = os.memfd_create("stoppable-page", os.MFD_CLOEXEC)
+        fd = os.memfd_create("stoppable-page", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, TOTAL_BYTES)
+            # A file that shrinks kills by SIGBUS whoever looks at it; one that grows eats memory for stacks.
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
         except BaseException:
             os.close(fd)
             raise
@@ -89,15 +96,19 @@ class Page:
         """Take back the task at *position*; False if the worker has claimed it."""
         u32 = self.u32
         self.thawed.clear()
-        u32[FREEZE] = u32[FREEZE] + 1
+        self._freeze()
         _fence()
         taken = u32[CLAIMED] < position
         if taken:
             self.u8[_VOID_AT + position % RING] = 1
         _fence()
-        u32[FREEZE] = u32[FREEZE] + 1
+        self._freeze()
         self.thawed.set_and_wake()
         return taken
+
+    def _freeze(self) -> None:
+        self._freezes = (self._freezes + 1) % (1 << 32)
+        self.u32[FREEZE] = self._freezes
 
     def ask(self, task: int, reason: StopReason) -> None:
         """Set the flag that *task* looks at, and wake it if it sleeps on it."""
