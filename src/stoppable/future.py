@@ -158,12 +158,12 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         if reactor is None or task is None or not self.running():
             return None
         if reactor.mine:
-            return reactor.hands.stack_of(task.id)
+            return reactor.hands.delivery.stack_of(task.id)
         found: list[str | None] = []
         ready = Latch()
 
         def look() -> None:
-            found.append(reactor.hands.stack_of(task.id))
+            found.append(reactor.hands.delivery.stack_of(task.id))
             ready.set()
 
         reactor.call(look)

@@ -5,17 +5,14 @@ They decide nothing. Only the reactor's thread uses them.
 
 import logging
 import signal
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from stoppable import wire
 from stoppable.core import events as ev
-from stoppable.reason import StopKind, new_reason
-from stoppable.rung import Rung
 from stoppable.shell.channel import LAST_READS, READS, Channel
 from stoppable.shell.control import Op
-from stoppable.shell.insist import Insistence
+from stoppable.shell.deliver import Delivery
 from stoppable.shell.launch import Born, Gone, Lost, News, NotBorn, WardenLauncher
 from stoppable.shell.task import Task
 from stoppable.shell.watch import READ, WRITE, Watch
@@ -38,10 +35,10 @@ class Hands:
         self._reactor = reactor
         self._launcher = launcher
         self._watch = Watch(reactor.selector)
-        self.insistence = Insistence(lambda worker: self._order(Op.INTERRUPT, worker), self._interrupt_wanted)
         self.tasks: dict[int, Task] = {}
         self.channels: dict[int, Channel] = {}
         self.unsettled: list[tuple[Task, ev.Resolve]] = []
+        self.delivery = Delivery(self.tasks, self.channels, self._order)
         self.finished = False
         self.dead = False  # a task was refused because no workers can be started
         self.broken = ""  # why workers cannot be started, once that is known
@@ -52,10 +49,10 @@ class Hands:
             ev.Requeued: self._requeued,
             ev.Recall: self._recall,
             ev.Probe: self._probe,
-            ev.Ask: self._ask,
-            ev.Interrupt: self._interrupt,
-            ev.Terminate: self._terminate,
-            ev.Kill: self._kill,
+            ev.Ask: self.delivery.ask,
+            ev.Interrupt: self.delivery.interrupt,
+            ev.Terminate: self.delivery.terminate,
+            ev.Kill: self.delivery.kill,
             ev.Retire: self._retire,
             ev.Resolve: self._resolve,
             ev.Abandon: self._abandon,
@@ -116,14 +113,6 @@ class Hands:
             channel.write(wire.head(Kind.RETIRE, 0))
             self._mind(channel)
 
-    def _terminate(self, action: ev.Terminate) -> None:
-        self._climbed(Rung.TERMINATE, action.worker, action.task)
-        self._order(Op.TERMINATE, action.worker)
-
-    def _kill(self, action: ev.Kill) -> None:
-        self._climbed(Rung.KILL, action.worker, action.task)
-        self._order(Op.KILL, action.worker)
-
     def _abandon(self, action: ev.Abandon) -> None:
         channel = self.channels.pop(action.worker, None)
         if channel is not None:
@@ -173,62 +162,9 @@ class Hands:
         probed = ev.Probed(ev.WorkerId(channel.worker), ev.TaskId(task.id), task.looked, shield_until, started_at)
         self._reactor.feed(probed)
 
-    def _ask(self, action: ev.Ask) -> None:
-        channel, task = self.channels[action.worker], self.tasks[action.task]
-        if task.reason is None:
-            task.reason = new_reason(StopKind.DEADLINE)  # the one stop that the machine starts by itself
-        if task.reason.kind is StopKind.DEADLINE:
-            task.stack = self._read_stack(channel)
-        task.rungs.append((Rung.ASK, time.monotonic()))
-        channel.page.u8[pages.LOOKED] = 0  # from here on, it says whether the task looked *since* the ask
-        channel.page.ask(task.id, task.reason)
-        token = channel.page.bound_token(task.id)
-        if token is not None:
-            try:
-                wire.loads(token).stop(task.reason)
-            except BaseException:
-                log.exception("the token of %s cannot be reached", task.name)
-
-    def _interrupt(self, action: ev.Interrupt) -> None:
-        self._climbed(Rung.INTERRUPT, action.worker, action.task)
-        self.channels[action.worker].page.u64[pages.INTERRUPT_TASK] = action.task
-        self._order(Op.INTERRUPT, action.worker)
-        self.insistence.begin(action.worker, action.task, time.monotonic())
-
     def _order(self, op: Op, worker: int) -> None:
         self._launcher.deliver(op, worker)
         self._watch_control()
-
-    def _interrupt_wanted(self, worker: int, task: int) -> bool:
-        channel = self.channels.get(worker)
-        return task in self.tasks and channel is not None and channel.is_deaf(task)
-
-    def _climbed(self, rung: Rung, worker: int, task_id: int | None) -> None:
-        """Note the rung and warn of it; take the stack of a task whose process is about to end."""
-        task, channel = self.tasks.get(task_id or 0), self.channels.get(worker)
-        if task is None or channel is None:
-            return
-        now = time.monotonic()
-        asked_at = task.rungs[0][1] if task.rungs else now
-        if rung >= Rung.TERMINATE and task.stack is None:
-            task.stack = self._read_stack(channel)
-        task.rungs.append((rung, now))
-        log.warning("%s", task.climbed_text(rung, now - asked_at, bool(channel.page.u8[pages.LOOKED])))
-
-    def _read_stack(self, channel: Channel) -> str | None:
-        if channel.pid is None or channel.ended:
-            return None
-        channel.request_stack()
-        self._launcher.deliver(Op.STACK, channel.worker)
-        return channel.read_stack()
-
-    def stack_of(self, task_id: int) -> str | None:
-        """Return where the task is now, or None if it does not run."""
-        task = self.tasks.get(task_id)
-        channel = self.channels.get(task.worker) if task is not None and task.worker is not None else None
-        if channel is None or channel.started_at(task_id) is None:
-            return None
-        return self._read_stack(channel)
 
     # --- ends --------------------------------------------------------------------------------
 

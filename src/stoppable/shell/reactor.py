@@ -207,7 +207,7 @@ class Reactor:
         now = time.monotonic()
         if due is not None and due <= now:
             self.feed(Tick())
-        self.hands.insistence.look(now)
+        self.hands.delivery.insistence.look(now)
         self.hands.settle()
 
     def _patience(self) -> float | None:
@@ -215,7 +215,7 @@ class Reactor:
         self._asleep = True
         if self._mail or self.hands.unsettled:
             return 0.0
-        dues = [due for due in (self.machine.deadline(), self.hands.insistence.due()) if due is not None]
+        dues = [due for due in (self.machine.deadline(), self.hands.delivery.insistence.due()) if due is not None]
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _take_mail(self) -> None:

@@ -1,0 +1,102 @@
+"""What each rung does to a task and its worker, what is noted of it, and what is said in the log.
+
+Used by the reactor's thread only. It decides nothing: the machine says which rung, and when.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from stoppable import wire
+from stoppable.core import events as ev
+from stoppable.reason import StopKind, new_reason
+from stoppable.rung import Rung
+from stoppable.shell.channel import Channel
+from stoppable.shell.control import Op
+from stoppable.shell.insist import Insistence
+from stoppable.shell.task import Task
+from stoppable.worker import page as pages
+
+log = logging.getLogger("stoppable")
+
+
+class Delivery:
+    """The rungs, delivered.
+
+    Args:
+        tasks: of the pool, by id; changed by others.
+        channels: to its workers, by id; changed by others.
+        order: have an order carried out on a worker's process.
+    """
+
+    def __init__(
+        self, tasks: Mapping[int, Task], channels: Mapping[int, Channel], order: Callable[[Op, int], None]
+    ) -> None:
+        self._tasks, self._channels, self._order = tasks, channels, order
+        self.insistence = Insistence(lambda worker: order(Op.INTERRUPT, worker), self._interrupt_wanted)
+
+    # --- the rungs ---------------------------------------------------------------------------
+
+    def ask(self, action: ev.Ask) -> None:
+        channel, task = self._channels[action.worker], self._tasks[action.task]
+        if task.reason is None:
+            task.reason = new_reason(StopKind.DEADLINE)  # the one stop that the machine starts by itself
+        if task.reason.kind is StopKind.DEADLINE:
+            task.stack = self.read_stack(channel)
+        task.rungs.append((Rung.ASK, time.monotonic()))
+        channel.page.u8[pages.LOOKED] = 0  # from here on, it says whether the task looked *since* the ask
+        channel.page.ask(task.id, task.reason)
+        token = channel.page.bound_token(task.id)
+        if token is not None:
+            try:
+                wire.loads(token).stop(task.reason)
+            except BaseException:
+                log.exception("the token of %s cannot be reached", task.name)
+
+    def interrupt(self, action: ev.Interrupt) -> None:
+        self._climbed(Rung.INTERRUPT, action.worker, action.task)
+        self._channels[action.worker].page.u64[pages.INTERRUPT_TASK] = action.task
+        self._order(Op.INTERRUPT, action.worker)
+        self.insistence.begin(action.worker, action.task, time.monotonic())
+
+    def _interrupt_wanted(self, worker: int, task: int) -> bool:
+        channel = self._channels.get(worker)
+        return task in self._tasks and channel is not None and channel.is_deaf(task)
+
+    def terminate(self, action: ev.Terminate) -> None:
+        self._climbed(Rung.TERMINATE, action.worker, action.task)
+        self._order(Op.TERMINATE, action.worker)
+
+    def kill(self, action: ev.Kill) -> None:
+        self._climbed(Rung.KILL, action.worker, action.task)
+        self._order(Op.KILL, action.worker)
+
+    def _climbed(self, rung: Rung, worker: int, task_id: int | None) -> None:
+        """Note the rung and warn of it; take the stack of a task whose process is about to end."""
+        task, channel = self._tasks.get(task_id or 0), self._channels.get(worker)
+        if task is None or channel is None:
+            return
+        now = time.monotonic()
+        asked_at = task.rungs[0][1] if task.rungs else now
+        if rung >= Rung.TERMINATE and task.stack is None:
+            task.stack = self.read_stack(channel)
+        task.rungs.append((rung, now))
+        log.warning("%s", task.climbed_text(rung, now - asked_at, bool(channel.page.u8[pages.LOOKED])))
+
+    # --- where a task is -----------------------------------------------------------------------
+
+    def read_stack(self, channel: Channel) -> str | None:
+        """Return where the worker's threads are, or None if it does not say so in time."""
+        if channel.pid is None or channel.ended:
+            return None
+        channel.request_stack()
+        self._order(Op.STACK, channel.worker)
+        return channel.read_stack()
+
+    def stack_of(self, task_id: int) -> str | None:
+        """Return where the task is now, or None if it does not run."""
+        task = self._tasks.get(task_id)
+        channel = self._channels.get(task.worker) if task is not None and task.worker is not None else None
+        if channel is None or channel.started_at(task_id) is None:
+            return None
+        return self.read_stack(channel)
