@@ -9,12 +9,13 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from multiprocessing.context import BaseContext
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
 from stoppable import wire
+from stoppable.calls import Bound, Calls
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.core.machine import Machine
@@ -22,7 +23,6 @@ from stoppable.died import PoolBroken
 from stoppable.flags.collect import collect
 from stoppable.flags.token import StopToken
 from stoppable.future import Future
-from stoppable.mapping import map_calls
 from stoppable.options import SubmitOptions, seconds
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
@@ -34,14 +34,12 @@ from stoppable.worker import intask
 from stoppable.worker import setup as setups
 from stoppable.worker.loop import DEFAULT, Options
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _pools = itertools.count(1)
 # Positions in a worker's line are 32 bits, and one that is taken back uses up one, too.
 _MOST_TASKS = 1 << 31
 
 
-class ProcessPoolExecutor(concurrent.futures.Executor):
+class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
     """A pool of processes whose running tasks can be stopped.
 
     Change one import, and `Future.cancel()` stops running tasks. Workers start when they are needed.
@@ -99,78 +97,44 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
 
     # --- running calls -------------------------------------------------------------------------
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have `fn(*args, **kwargs)` called in a worker; return its future.
-
-        Does not wait. What does not pickle fails the future, not this call.
-
-        Raises:
-            RuntimeError: the pool is shut down, or belongs to the process that this one was forked from.
-            BrokenProcessPool: the pool cannot start workers any more.
-        """
-        return self._submit(self._options, fn, args, kwargs)
-
-    def options(
-        self,
-        *,
-        timeout: float | None = None,
-        deadline: float | None = None,
-        policy: StopPolicy | None = None,
-        token: StopToken | None = None,
-        name: str | None = None,
-        on_stopped: Callable[[Future[Any]], object] | None = None,
-    ) -> "Bound":
-        """Return something with `submit` and `map` that run calls in this pool with these options.
-
-        Args and Raises: as for `SubmitOptions`.
-        """
-        return Bound(self, SubmitOptions(timeout, deadline, policy, token, name, on_stopped))
-
-    def map(
-        self,
-        fn: Callable[..., T],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-    ) -> Iterator[T]:
-        """Return an iterator of `fn`'s results, in order, as `map(fn, *iterables)`.
-
-        Args:
-            timeout: seconds from now after which the iterator raises TimeoutError; what is left is stopped.
-            chunksize: calls that travel as one task.
-            buffersize: pull at most so many calls ahead of the results taken; None: all at once.
-
-        Closing the iterator, or leaving it by an exception, stops the tasks that are left.
-        """
-        return map_calls(self.submit, fn, iterables, timeout, chunksize, buffersize)
-
     def _submit(
-        self, options: SubmitOptions, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        options: SubmitOptions,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        future: Future[Any] | None = None,
+        refused: StopReason | None = None,
     ) -> Future[Any]:
         reactor = self._start()
-        future: Future[Any] = Future()
+        if future is None:
+            future = Future()
+        if options.on_done is not None:
+            future.add_done_callback(options.on_done)
         number = next(self._ids)
         name = options.name or _describe(fn)
-        tokens = () if options.token is None else (options.token,)
+        tokens = tuple(token for token in (options.scope, options.token) if token is not None)
         timeout = self._timeout if options.timeout is None else seconds("timeout", options.timeout)
         try:
             with collect() as kept:
                 call = wire.dumps((fn, args, kwargs), by_value=self._by_value)
-            looked = bool(tokens) and options.token in kept
+            looked = any(token in kept for token in tokens)
             extra = Options(name, timeout, options.deadline, tokens, looked)
             told = b"" if extra[1:] == DEFAULT[1:] and options.name is None else wire.dumps(tuple(extra))
         except Exception as error:
             error.add_note(f"(raised while {name} was pickled for a worker)")
-            future.set_running_or_notify_cancel()
-            future.set_exception(error)
+            future._finish_error(error)
             return future
         task = Task(number, name, call, told, future)
         if len(call) <= SHOWN_BYTES:
             task.arguments = args, kwargs
-        task.keep = kept or None
+        task.keep = (kept, tokens) if kept or tokens else None
         task.on_stopped = options.on_stopped
         future._bind(task, reactor)
+        refused = refused or next((token.reason for token in tokens if token.is_set()), None)
+        if refused is not None:
+            task.refuse(refused)
+            return future
         policy = options.policy or self._policy
         with self._lock:
             if self._closed:
@@ -315,28 +279,6 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
             wait_out(self._reactor, kind)
             self.shutdown()
         return False
-
-
-class Bound:
-    """A pool with options for the calls that go through it; made by `ProcessPoolExecutor.options`."""
-
-    def __init__(self, pool: ProcessPoolExecutor, options: SubmitOptions) -> None:
-        self._pool, self._with = pool, options
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Do as `ProcessPoolExecutor.submit`, with the options."""
-        return self._pool._submit(self._with, fn, args, kwargs)
-
-    def map(
-        self,
-        fn: Callable[..., T],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-    ) -> Iterator[T]:
-        """Do as `ProcessPoolExecutor.map`, with the options; *timeout* is the iterator's, not a task's."""
-        return map_calls(self.submit, fn, iterables, timeout, chunksize, buffersize)
 
 
 def _forgotten(reactor: Reactor) -> None:

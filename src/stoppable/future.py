@@ -87,7 +87,8 @@ class Future(concurrent.futures.Future[T], Generic[T]):
                 return False
             if task.reason is None:
                 task.reason = given
-            if pending := self._state == PENDING:
+            # One that runs out of time fails and is not cancelled, whether it had begun or not: the reactor says so.
+            if pending := self._state == PENDING and given.kind is not StopKind.DEADLINE:
                 self._set_cancelled(self._never_started(task, given))
         reactor.post(ev.Stop(ev.TaskId(task.id), rung, policy, given.kind))
         if pending:

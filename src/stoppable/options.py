@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stoppable.core.ladder import StopPolicy
@@ -23,6 +23,8 @@ class SubmitOptions:
         token: a token whose stop stops the task too; the task's own token is its child.
         name: shown in errors, logs and tables.
         on_stopped: called with the future, in the parent, once a stop has ended the task.
+        on_done: called with the future, in the parent, once the task has ended in whatever way.
+        scope: not for users: a token whose stop reaches the task, and whose holder stops its future.
 
     Raises:
         ValueError: a time is negative or NaN.
@@ -35,6 +37,8 @@ class SubmitOptions:
     token: "StopToken | None" = None
     name: str | None = None
     on_stopped: Callable[[Any], object] | None = None
+    on_done: Callable[[Any], object] | None = None
+    scope: "StopToken | None" = None
 
     def __post_init__(self) -> None:
         seconds("timeout", self.timeout)
@@ -54,8 +58,14 @@ class SubmitOptions:
                 raise TypeError(f"token must be a StopToken, was {self.token!r}")
         if self.name is not None and not isinstance(self.name, str):
             raise TypeError(f"name must be a string or None, was {self.name!r}")
-        if self.on_stopped is not None and not callable(self.on_stopped):
-            raise TypeError(f"on_stopped must be callable, was {self.on_stopped!r}")
+        for name in ("on_stopped", "on_done"):
+            if (call := getattr(self, name)) is not None and not callable(call):
+                raise TypeError(f"{name} must be callable, was {call!r}")
+
+    def but(self, other: "SubmitOptions") -> "SubmitOptions":
+        """Return these options, but those of *other* where it has any."""
+        given = {field: value for field in self.__slots__ if (value := getattr(other, field)) is not None}
+        return replace(self, **given)
 
 
 def seconds(name: str, value: float | None) -> float | None:

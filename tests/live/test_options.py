@@ -9,7 +9,8 @@ import pytest
 
 import jobs
 from jobs import BOUND_S, running
-from stoppable import ProcessPoolExecutor, Rung, StopPolicy, StopToken
+from stoppable import Future, ProcessPoolExecutor, Rung, StopKind, StopPolicy, StopToken, TaskStopped, TaskTimeout
+from watching import say
 
 NAN, INF = math.nan, math.inf
 
@@ -45,6 +46,7 @@ def test_a_policy_is_a_value_that_does_not_change() -> None:
         ({"policy": 5}, TypeError),
         ({"token": object()}, TypeError),
         ({"on_stopped": 1}, TypeError),
+        ({"on_done": 1}, TypeError),
         ({"name": 1}, TypeError),
     ],
 )
@@ -98,3 +100,72 @@ def test_infinite_times_mean_none() -> None:
     with running(timeout=INF) as pool:
         bound = pool.options(timeout=INF, deadline=INF, token=StopToken())
         assert bound.submit(jobs.state_of_current).result(BOUND_S)["remaining"] is None
+
+
+def test_options_over_options_keep_what_they_do_not_say() -> None:
+    with running() as pool:
+        bound = pool.options(name="first", timeout=1000)
+        assert bound.options(name="second").submit(jobs.state_of_current).result(BOUND_S)["name"] == "second"
+        assert bound.options(name="second").submit(jobs.state_of_current).result(BOUND_S)["remaining"] is not None
+
+
+def test_on_done_is_called_once_for_every_end() -> None:
+    """Value, failure, stop before the start, and a call that does not pickle."""
+    ended: list[Future[Any]] = []
+    with running() as pool:
+        bound = pool.options(on_done=ended.append)
+        token = StopToken()
+        token.stop()
+        futures = [
+            bound.submit(jobs.value, 1),
+            bound.submit(jobs.fail, "no"),
+            bound.options(token=token).submit(jobs.value, 1),
+            bound.submit(jobs.value, Unpicklable()),
+        ]
+    assert sorted(map(id, ended)) == sorted(map(id, futures))
+    assert all(future.done() for future in ended)
+
+
+class Unpicklable:
+    def __reduce__(self) -> Any:
+        raise TypeError("not me")
+
+
+def test_a_token_that_was_set_before_lets_nothing_start(tmp_path: Path) -> None:
+    """Behaviour 38. A worker was idle."""
+    trace, stopped = tmp_path / "trace", []
+    token = StopToken()
+    token.stop("too late")
+    with running() as pool:
+        pool.submit(jobs.value, 1).result(BOUND_S)
+        future = pool.options(token=token, on_stopped=stopped.append).submit(jobs.add_line, str(trace))
+        assert future.done()
+        with pytest.raises(TaskStopped) as caught:
+            future.result()
+        assert caught.value.started is False
+        assert caught.value.reason == token.reason
+        assert str(caught.value).startswith("add_line('")
+        assert stopped == [future]
+        late = pool.options(token=StopToken(timeout=0)).submit(jobs.add_line, str(trace))
+        with pytest.raises(TaskTimeout) as timeout:
+            late.result()
+        assert timeout.value.started is False
+        assert not late.cancelled()
+    assert not trace.exists()
+
+
+def test_a_token_that_runs_out_of_time_while_its_task_waits_is_a_timeout(tmp_path: Path) -> None:
+    """Behaviour 90. It is no other than a deadline of the task."""
+    release, trace = str(tmp_path / "release"), tmp_path / "trace"
+    with running() as pool:
+        blocker = pool.submit(jobs.await_file, release)
+        token = StopToken(timeout=0.05)
+        future = pool.options(token=token).submit(jobs.add_line, str(trace))
+        with pytest.raises(TaskTimeout) as caught:
+            future.result(BOUND_S)
+        assert caught.value.started is False
+        assert caught.value.reason is not None
+        assert caught.value.reason.kind is StopKind.DEADLINE
+        say(release)
+        blocker.result(BOUND_S)
+    assert not trace.exists()

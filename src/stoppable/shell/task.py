@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stoppable import wire
-from stoppable.core.events import End, Resolve
+from stoppable.core.events import End, Resolve, TaskId
 from stoppable.died import RemoteTraceback, WorkerDied, WorkerStartError
 from stoppable.errors import StopRequested, TaskStopped, TaskTimeout
 from stoppable.reason import StopKind, StopReason, new_reason
@@ -128,6 +128,11 @@ class Task:
     def report(self) -> Report:
         """Return what was done to stop it, so far."""
         return Report(self.reason, tuple(self.rungs), self.stack)
+
+    def refuse(self, reason: StopReason) -> None:
+        """End it, instead of submitting it."""
+        self.reason = reason
+        self.settle(Resolve(TaskId(self.id), End.STOPPED, started=False, kind=reason.kind), "")
 
     def settle(self, end: Resolve, broken: str) -> None:
         """Tell the future how the task ended, and let go of what only the task needed."""
