@@ -113,14 +113,18 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             future.add_done_callback(options.on_done)
         number = next(self._ids)
         name = options.name or _describe(fn)
-        tokens = tuple(token for token in (options.scope, options.token) if token is not None)
         timeout = self._timeout if options.timeout is None else seconds("timeout", options.timeout)
+        tokens: tuple[StopToken, ...] = ()
+        told = b""
         try:
             with collect() as kept:
                 call = wire.dumps((fn, args, kwargs), by_value=self._by_value)
-            looked = any(token in kept for token in tokens)
-            extra = Options(name, timeout, options.deadline, tokens, looked)
-            told = b"" if extra[1:] == DEFAULT[1:] and options.name is None else wire.dumps(tuple(extra))
+            if timeout is not None or options is not self._options:  # else all is as the worker takes it to be
+                tokens = tuple(token for token in (options.scope, options.token) if token is not None)
+                looked = any(token in kept for token in tokens)
+                extra = Options(name, timeout, options.deadline, tokens, looked)
+                if extra[1:] != DEFAULT[1:] or options.name is not None:
+                    told = wire.dumps(tuple(extra))
         except Exception as error:
             error.add_note(f"(raised while {name} was pickled for a worker)")
             future._finish_error(error)

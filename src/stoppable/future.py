@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _STACK_WAIT_S = 2.0
+_ENDED = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 
 
 class Future(concurrent.futures.Future[T], Generic[T]):
@@ -36,10 +37,15 @@ class Future(concurrent.futures.Future[T], Generic[T]):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        # Not `super().__init__()`: it makes a `threading.Condition`, which costs as much as the rest of a submit.
         self._condition = Condition()  # type: ignore[assignment]  # all of it that the standard class uses
+        self._state = PENDING
+        self._result = self._exception = None
+        self._waiters: list[Any] = []
+        self._done_callbacks: list[Any] = []
         self._task: Task | None = None
         self._reactor: Reactor | None = None
+        self._sent = False  # a worker has it, and may start it at any moment: only the machine can say that it has not
         self._stop_error: TaskStopped | None = None  # why `cancelled()` is True, if it is for a stop of ours
 
     # --- stopping ----------------------------------------------------------------------------
@@ -83,12 +89,13 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         if given is None:
             given = new_reason(StopKind.STOP, None if reason is None else str(reason))
         with self._condition:
-            if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED):
+            if self._state in _ENDED:
                 return False
             if task.reason is None:
                 task.reason = given
             # One that runs out of time fails and is not cancelled, whether it had begun or not: the reactor says so.
-            if pending := self._state == PENDING and given.kind is not StopKind.DEADLINE:
+            pending = self._state == PENDING and not self._sent and given.kind is not StopKind.DEADLINE
+            if pending:
                 self._set_cancelled(self._never_started(task, given))
         reactor.post(ev.Stop(ev.TaskId(task.id), rung, policy, given.kind))
         if pending:
@@ -208,19 +215,28 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         if self._state != FINISHED:
             raise self._stop_error or CancelledError()
 
+    def done(self) -> bool:
+        """Return whether the task has ended."""
+        return self._state in _ENDED
+
     # --- told by the reactor -------------------------------------------------------------------
 
     def _bind(self, task: Task, reactor: "Reactor") -> None:
         self._task, self._reactor = task, reactor
 
-    def _begin(self) -> bool:
+    def _send(self) -> bool:
+        """Take note that a worker is being sent the task; False if it was cancelled meanwhile, and must not be."""
         with self._condition:
-            if self._state == PENDING:
-                self._state = RUNNING
-            return self._state == RUNNING
+            self._sent = True
+            return self._state not in _ENDED
+
+    def _begin(self) -> None:
+        if self._state == PENDING:  # nobody else moves a future that was sent
+            self._state = RUNNING
 
     def _requeue(self) -> None:
         with self._condition:
+            self._sent = False
             if self._state == RUNNING:
                 self._state = PENDING
 
@@ -228,8 +244,16 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         """Take note of a new partial result (the task keeps it; a streaming future would hand it on)."""
 
     def _finish_value(self, value: Any) -> None:
-        if not self.done():
-            self.set_result(value)
+        with self._condition:
+            if self._state in _ENDED:
+                return
+            self._result = value
+            self._state = FINISHED
+            for waiter in self._waiters:
+                waiter.add_result(self)
+            self._condition.notify_all()
+        if self._done_callbacks:
+            self._invoke_callbacks()  # type: ignore[attr-defined]
 
     def _finish_error(self, error: BaseException) -> None:
         if not self.done():
@@ -239,7 +263,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
 
     def _finish_stopped(self, error: TaskStopped) -> None:
         with self._condition:
-            if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED):
+            if self._state in _ENDED:
                 return
             self._set_cancelled(error)
         self._invoke_callbacks()  # type: ignore[attr-defined]

@@ -71,7 +71,7 @@ class WireError(Exception):
 class Frame(NamedTuple):
     kind: int
     extra: int
-    position: int
+    position: int  # of a TASK: its place in what the worker is sent. Of an answer: microseconds that the task took
     task: int
     body: "bytes | bytearray | memoryview"
 
@@ -88,7 +88,7 @@ class Reader:
         said: what the other side may say, `FROM_PARENT` or `FROM_WORKER`.
     """
 
-    __slots__ = ("_big", "_buffer", "_filled", "_head", "_said")
+    __slots__ = ("_big", "_buffer", "_filled", "_head", "_said", "dry")
 
     def __init__(self, said: dict[int, tuple[int, int]]) -> None:
         self._said = said
@@ -96,6 +96,7 @@ class Reader:
         self._head: tuple[int, ...] | None = None  # of the big body being read
         self._big = memoryview(b"")
         self._filled = 0
+        self.dry = False  # the last read got less than it had room for, so nothing more was there
 
     @property
     def torn(self) -> bool:
@@ -116,11 +117,13 @@ class Reader:
                 kind, extra, position, task, _ = self._head
                 frames.append(Frame(kind, extra, position, task, self._big))
                 self._head, self._big, self._filled = None, memoryview(b""), 0
+            self.dry = self._head is not None
             return got > 0
         data = sock.recv(CHUNK_BYTES)
         if data:
             self._buffer += data
             self._cut(frames)
+        self.dry = len(data) < CHUNK_BYTES
         return bool(data)
 
     def _cut(self, frames: MutableSequence[Frame]) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,18 @@ def test_a_task_stopped_between_its_sending_and_its_start_never_runs(tmp_path: P
         say(tmp_path / "go", "on")
         assert long.result(30) == "on"
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_a_pool_of_short_tasks_sends_ahead_and_one_of_long_tasks_does_not() -> None:
+    """Behaviour 104. Looked at in the pool itself: from outside, only the time differs."""
+    with ProcessPoolExecutor(1) as pool:
+        pool.submit(chores.double, 1).result(30)
+        assert pool._reactor is not None
+        machine = pool._reactor.machine
+        assert machine.ahead == 1
+        for _ in range(200):
+            pool.submit(chores.double, 1).result(30)
+        assert machine.ahead > 4
+        pool.submit(time.sleep, 0.3).result(30)
+        assert machine.ahead == 1

@@ -144,7 +144,13 @@ def test_a_killed_guard_costs_nothing(method: str, tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
         running = pool.submit(chores.wait_for, str(tmp_path / "go"), str(tmp_path / "begun"))
         await_file(tmp_path / "begun")
-        guards = [pid for pid in _children(os.getpid()) if name_of(pid) == "stoppable-ward"]
+        guards: list[int] = []
+
+        def there() -> bool:
+            guards[:] = [pid for pid in _children(os.getpid()) if name_of(pid) == "stoppable-ward"]
+            return bool(guards)
+
+        until(there)  # it starts beside the workers, and may be slower
         assert len(guards) == 1
         os.kill(guards[0], signal.SIGKILL)
         until(lambda: not is_alive(guards[0]))

@@ -3,6 +3,7 @@
 Used by the reactor's thread only. Nothing here blocks: what cannot be written now waits in order.
 """
 
+import itertools
 import math
 import os
 import socket
@@ -16,6 +17,7 @@ from stoppable.worker import loop
 from stoppable.worker import page as pages
 from stoppable.worker.page import Page
 
+_PARTS = 256  # at most so many in one sendmsg; Linux takes 1,024
 READS = 64  # at most so many reads in a row, so that one worker's flood does not starve the others
 # Of a dead worker. More than any socket holds; not endless, since a process that its task left may still write.
 LAST_READS = 1024
@@ -37,12 +39,13 @@ class Channel:
         self.worker = worker
         self.pid: int | None = None
         self.ready = False
+        self.dead = False  # the worker is gone: what it has left is all that will come
         self.ended = False  # its socket has nothing more to say
         self.positions: dict[int, int] = {}  # task -> position, of the sent and not yet answered
         # Read and not yet taken. A queue, since taking one can lead to reading more: they are taken in order.
         self.inbox: deque[Frame] = deque()
         self._next = 1
-        self._outbox: deque[memoryview] = deque()
+        self._outbox: deque[bytes | memoryview] = deque()
         self._reader = wire.Reader(wire.FROM_WORKER)
         self._stack_at = 0
         self.page_fd = Page.make()
@@ -77,46 +80,38 @@ class Channel:
         size = len(options) + len(call)
         head = wire.head(Kind.TASK, size, task=task, position=position, extra=len(options))
         if size < wire.CHUNK_BYTES:
-            self.write(head + options + call)
+            self._outbox.append(head + options + call)
         else:
-            self.write(head + options)
-            self.write(call)
+            self._outbox.append(head + options)
+            self._outbox.append(call)
 
     def write(self, data: bytes) -> None:
-        """Write, or queue what the socket does not take now."""
-        if not self._outbox:
-            try:
-                sent = self.sock.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                return  # the worker is gone; its exit will tell what became of its tasks
-            if sent == len(data):
-                return
-            self._outbox.append(memoryview(data)[sent:])
-        elif data:
-            self._outbox.append(memoryview(data))
+        """Queue *data*; `flush` writes it."""
+        self._outbox.append(data)
 
     @property
     def waiting(self) -> bool:
-        """Whether bytes wait for the socket to become writable."""
+        """Whether bytes wait for `flush`."""
         return bool(self._outbox)
 
     def flush(self) -> None:
-        """Write what waits, as far as it goes."""
-        while self._outbox:
-            part = self._outbox[0]
+        """Write what waits, as far as it goes: one system call for all of it, if the socket has the room."""
+        outbox = self._outbox
+        while outbox:
+            parts = [outbox[0]] if len(outbox) == 1 else list(itertools.islice(outbox, _PARTS))
             try:
-                sent = self.sock.send(part)
+                sent = self.sock.sendmsg(parts)
             except BlockingIOError:
                 return
             except OSError:
-                self._outbox.clear()
+                outbox.clear()  # the worker is gone; its exit will tell what became of its tasks
                 return
-            if sent < len(part):
-                self._outbox[0] = part[sent:]
-                return
-            self._outbox.popleft()
+            for part in parts:
+                if sent < len(part):
+                    outbox[0] = memoryview(part)[sent:]
+                    return
+                sent -= len(part)
+                outbox.popleft()
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -131,6 +126,8 @@ class Channel:
                 if not self._reader.read(self.sock, self.inbox):
                     self.ended = True
                     break
+                if self._reader.dry and not self.dead:
+                    break  # to ask again would cost as much as to read it
         except BlockingIOError:
             pass
         except wire.WireError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from stoppable import wire
 from stoppable.core import events as ev
+from stoppable.core.pace import Pace
 from stoppable.shell.channel import LAST_READS, READS, Channel
 from stoppable.shell.control import Op
 from stoppable.shell.deliver import Delivery
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from stoppable.shell.reactor import Reactor
 
 log = logging.getLogger("stoppable")
+_CARRY_S = 1e-9  # for each byte
 _STORM = """workers cannot be started: several in a row ended before they were ready. Their own messages are on stderr.
 If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."""
 
@@ -37,6 +39,8 @@ class Hands:
         self._watch = Watch(reactor.selector)
         self.tasks: dict[int, Task] = {}
         self.channels: dict[int, Channel] = {}
+        self._unwritten: dict[int, Channel] = {}  # worker -> channel that something was queued for in this turn
+        self._pace = Pace()
         self.unsettled: list[tuple[Task, ev.Resolve]] = []
         self.delivery = Delivery(self.tasks, self.channels, self._order)
         self.finished = False
@@ -45,7 +49,7 @@ class Hands:
         self._do: dict[type, Callable[[Any], None]] = {
             ev.Spawn: self._spawn,
             ev.Send: self._send,
-            ev.Started: lambda _: None,  # its future was told before it was sent: see `_send`
+            ev.Started: self._started,
             ev.Requeued: self._requeued,
             ev.Recall: self._recall,
             ev.Probe: self._probe,
@@ -98,8 +102,7 @@ class Hands:
             self._launcher.deliver(Op.KILL, worker)
             return
         if first:
-            channel.write(first)
-            self._mind(channel)
+            self._write(channel, first)
         self._watch_control()
         self._watch_sentinels()
 
@@ -110,8 +113,7 @@ class Hands:
     def _retire(self, action: ev.Retire) -> None:
         channel = self.channels.get(action.worker)
         if channel is not None:
-            channel.write(wire.head(Kind.RETIRE, 0))
-            self._mind(channel)
+            self._write(channel, wire.head(Kind.RETIRE, 0))
 
     def _abandon(self, action: ev.Abandon) -> None:
         channel = self.channels.pop(action.worker, None)
@@ -125,13 +127,17 @@ class Hands:
     def _send(self, action: ev.Send) -> None:
         task = self.tasks[action.task]
         task.worker = action.worker
-        if not task.sink._begin():
+        if not task.sink._send():
             # Its future was cancelled after it left the queue and before it left this process.
             self._reactor.later(ev.Stop(action.task))
             return
         channel = self.channels[action.worker]
         channel.send_task(task.id, task.options, task.call)
-        self._mind(channel)
+        self._unwritten[channel.worker] = channel
+
+    def _started(self, action: ev.Started) -> None:
+        if (task := self.tasks.get(action.task)) is not None:
+            task.sink._begin()
 
     def _requeued(self, action: ev.Requeued) -> None:
         task = self.tasks[action.task]
@@ -254,6 +260,9 @@ class Hands:
         elif frame.kind in (Kind.VALUE, Kind.ERROR, Kind.STOPPED):
             task.answer = frame
             del channel.positions[frame.task]
+            # What it took to carry counts too: nothing is gained by sending big things ahead.
+            carried_s = (len(task.call) + len(frame.body)) * _CARRY_S
+            self._reactor.machine.ahead = self._pace.observe(frame.position * 1e-6 + carried_s)
             fit = not frame.extra & wire.UNFIT
             self._reactor.feed(ev.Answered(worker, ev.TaskId(frame.task), frame.kind == Kind.STOPPED, fit))
 
@@ -298,6 +307,7 @@ class Hands:
             return
         # Before its last words are read: they end the channel, and once it is closed, its number is another's.
         self._watch.remove(channel.sock.fileno())
+        channel.dead = True
         self._hear(channel, LAST_READS)
         claimed = channel.claimed()
         if claimed is not None and claimed in self.tasks:
@@ -308,6 +318,17 @@ class Hands:
         channel.close()
 
     # --- what we watch -----------------------------------------------------------------------
+
+    def _write(self, channel: Channel, data: bytes) -> None:
+        channel.write(data)
+        self._unwritten[channel.worker] = channel
+
+    def flush(self) -> None:
+        """Write what was queued for the workers: all that a turn of the reactor gave to one goes out together."""
+        for channel in self._unwritten.values():
+            channel.flush()
+            self._mind(channel)
+        self._unwritten.clear()
 
     def _mind(self, channel: Channel) -> None:
         """Watch for the socket to become writable exactly while bytes wait."""

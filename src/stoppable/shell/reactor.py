@@ -32,6 +32,7 @@ from stoppable.shell.leaving import ctrl_c_ends_the_program, wait_out
 from stoppable.shell.task import Task
 
 log = logging.getLogger("stoppable")
+_MAIL = 128  # at most so much in one turn: the workers are not to wait until a flood is over
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 Mail = tuple[Event, "Task | None"] | Callable[[], object]
 
@@ -97,7 +98,9 @@ class Reactor:
         self.hands = Hands(self, launcher)
         self._mail: deque[Mail] = deque()
         self._wake = Wake()
-        self._asleep = False
+        self._sleep = 0  # the number of the sleep that the thread is in, or 0 while it is awake
+        self._slept = 0  # the number of its last sleep
+        self._woken = 0  # the number of the last sleep that somebody woke it from
         self.over = False  # it takes no more mail: the pool has ended, or its thread has failed
         self._events: deque[Event] = deque()
         self._now = 0.0
@@ -124,18 +127,24 @@ class Reactor:
     def post(self, event: Event, task: Task | None = None) -> None:
         """Have *event* fed to the machine; *task* comes with a Submit. Never blocks."""
         self._mail.append((event, task))
-        if self.over:
-            self._refuse_mail()
-        elif self._asleep:
-            self._wake.set()
+        self._rouse()
 
     def call(self, function: Callable[[], object]) -> None:
         """Have *function* run in the reactor's thread. Never blocks."""
         self._mail.append(function)
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Have the mail that was just posted looked at."""
         if self.over:
             self._refuse_mail()
-        elif self._asleep:
+            return
+        # Once for each sleep, since a write costs as much as the rest of a submit. The number, and not a
+        # flag that is lowered here: whoever is late to note that he woke an earlier sleep does no harm.
+        sleep = self._sleep
+        if sleep and sleep != self._woken:
             self._wake.set()
+            self._woken = sleep
 
     def stop_all(self, rung: Rung, reason: StopReason) -> None:
         """Have all tasks stopped, those that wait first. Never blocks."""
@@ -201,25 +210,27 @@ class Reactor:
     def _turn(self) -> None:
         for key, mask in self.selector.select(self._patience()):
             key.data(mask)
-        self._asleep = False
+        self._sleep = 0
         self._take_mail()
         due = self.machine.deadline()
         now = time.monotonic()
         if due is not None and due <= now:
             self.feed(Tick())
         self.hands.delivery.insistence.look(now)
+        self.hands.flush()
         self.hands.settle()
 
     def _patience(self) -> float | None:
         """Return how long to sleep; from here on, whoever posts mail wakes us."""
-        self._asleep = True
+        self._slept += 1
+        self._sleep = self._slept
         if self._mail or self.hands.unsettled:
             return 0.0
         dues = [due for due in (self.machine.deadline(), self.hands.delivery.insistence.due()) if due is not None]
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _take_mail(self) -> None:
-        for _ in range(len(self._mail)):
+        for _ in range(min(len(self._mail), _MAIL)):
             mail = self._mail.popleft()
             if callable(mail):
                 mail()

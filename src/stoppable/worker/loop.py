@@ -41,6 +41,7 @@ class Options(NamedTuple):
 DEFAULT = Options()
 _NOTHING = object()
 _LENGTH = struct.Struct("<I")
+_LONGEST_US = (1 << 32) - 1  # that an answer can say it took
 _PROGRESS = struct.Struct("<dd")
 
 
@@ -54,12 +55,14 @@ class Loop:
         self.seen = 0  # the freeze last seen by claim
         self.pid = os.getpid()
 
-    def send(self, kind: Kind, body: "bytes | bytearray | memoryview", task: int = 0, extra: int = 0) -> None:
+    def send(
+        self, kind: Kind, body: "bytes | bytearray | memoryview", task: int = 0, extra: int = 0, position: int = 0
+    ) -> None:
         """Write a whole frame. No interrupt lands meanwhile."""
         gate = self.gate
         gate.seal()
         try:
-            head = wire.head(kind, len(body), task=task, extra=extra)
+            head = wire.head(kind, len(body), task=task, extra=extra, position=position)
             if len(body) < wire.CHUNK_BYTES:
                 self.sock.sendall(head + body)
             else:
@@ -169,7 +172,8 @@ class Loop:
     def _answer(self, kind: Kind, body: "bytes | bytearray | memoryview", task: int, extra: int = 0) -> None:
         if self.gate.landed:
             extra |= wire.UNFIT
-        self.send(kind, body, task, extra)
+        took_us = int((time.monotonic() - self.page.f64[pages.STARTED_AT]) * 1e6)
+        self.send(kind, body, task, extra, min(took_us, _LONGEST_US))
 
     def _answer_value(self, task: int, value: Any) -> None:
         try:
