@@ -53,6 +53,17 @@ def test_no_grace_skips_a_rung_and_endless_grace_stays_on_it() -> None:
     assert run(Climb(StopPolicy(math.inf), ASK, 0.0), looked=False) == [(0, ASK)]
 
 
+@pytest.mark.parametrize(("at", "policy"), [(KILL, StopPolicy()), (ASK, StopPolicy(0, 0, 0))])
+def test_a_kill_does_not_wait_for_a_shield_that_holds_back_a_milder_rung(at: Rung, policy: StopPolicy) -> None:
+    """Behaviour 72."""
+    climb = Climb(StopPolicy(1, 1, 1), ASK, 0.0)
+    assert climb.climb(0.0, True, 0.0) is ASK
+    assert climb.climb(1.0, True, 1000.0) is None
+    climb.hasten(at, policy, 2.0)
+    assert climb.due <= 2.0
+    assert climb.climb(2.0, True, 1000.0) is KILL
+
+
 def test_a_harsher_stop_climbs_at_once_and_a_gentler_one_changes_nothing() -> None:
     """Behaviour 50."""
     climb = Climb(StopPolicy(5, 2, 2), ASK, 0.0, StopKind.DEADLINE)

@@ -86,6 +86,10 @@ class Climb:
         wanted = _schedule(policy, at, now)
         for rung in CLIMBS[self.rung]:
             self.at_s[rung] = min(self.at_s[rung], wanted[rung])
+        if self.patience is not None and wanted[Rung.KILL] <= now:
+            # The rung that a shield holds back is the earlier one, and would hold back the kill too.
+            self.at_s[: Rung.KILL] = [math.inf] * Rung.KILL
+            self.patience = None
 
     @property
     def due(self) -> float:
