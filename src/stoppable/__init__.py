@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from stoppable.flags.event import Event as Event
     from stoppable.flags.token import StopToken as StopToken
     from stoppable.future import Future as Future
+    from stoppable.handlers import SignalHandlers as SignalHandlers
+    from stoppable.handlers import install_signal_handlers as install_signal_handlers
     from stoppable.reason import StopKind as StopKind
     from stoppable.reason import StopReason as StopReason
     from stoppable.reason import StopSource as StopSource
     from stoppable.rung import Rung as Rung
     from stoppable.shell.task import Report as Report
+    from stoppable.terminated import Terminated as Terminated
     from stoppable.worker.intask import beat as beat
     from stoppable.worker.intask import check as check
     from stoppable.worker.intask import current_token as current_token
@@ -46,6 +49,7 @@ _HOMES = {
     "RemoteTraceback": "died",
     "Report": "shell.task",
     "Rung": "rung",
+    "SignalHandlers": "handlers",
     "StopInterrupt": "errors",
     "StopKind": "reason",
     "StopPolicy": "core.ladder",
@@ -55,11 +59,13 @@ _HOMES = {
     "StopToken": "flags.token",
     "TaskStopped": "errors",
     "TaskTimeout": "errors",
+    "Terminated": "terminated",
     "WorkerDied": "died",
     "WorkerStartError": "died",
     "beat": "worker.intask",
     "check": "worker.intask",
     "current_token": "worker.intask",
+    "install_signal_handlers": "handlers",
     "progress": "worker.intask",
     "publish": "worker.intask",
     "shield": "worker.intask",

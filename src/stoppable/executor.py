@@ -280,7 +280,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             return False
         self._closed = True
         if self._reactor is not None:
-            wait_out(self._reactor, kind)
+            wait_out([self._reactor], kind)
             self.shutdown()
         return False
 

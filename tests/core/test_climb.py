@@ -64,6 +64,30 @@ def test_a_kill_does_not_wait_for_a_shield_that_holds_back_a_milder_rung(at: Run
     assert climb.climb(2.0, True, 1000.0) is KILL
 
 
+def test_a_policy_within_a_limit_is_itself_or_shorter_in_the_same_shares() -> None:
+    assert StopPolicy(5, 2, 2).within(9) == StopPolicy(5, 2, 2)
+    assert StopPolicy(math.inf, 2, 2).within(math.inf) == StopPolicy(math.inf, 2, 2)
+    assert StopPolicy(6, 2, 1).within(4.5) == StopPolicy(3, 1, 0.5)
+    assert StopPolicy(6, 2, 3, interruptible=False).within(4.5) == StopPolicy(3, 1, 1.5, interruptible=False)
+    assert StopPolicy(math.inf, 4, 0).within(4) == StopPolicy(2, 2, 0)
+    assert StopPolicy(5, 2, 2).within(0) == StopPolicy(0, 0, 0)
+    with pytest.raises(ValueError, match="limit_s"):
+        StopPolicy().within(math.nan)
+
+
+GRACES = st.one_of(st.floats(0, 1e6), st.just(math.inf))
+
+
+@given(GRACES, GRACES, GRACES, st.booleans(), st.floats(0, 1e3), st.booleans())
+def test_a_ladder_within_a_limit_reaches_kill_by_then(
+    ask: float, interrupt: float, terminate: float, interruptible: bool, limit_s: float, looked: bool
+) -> None:
+    policy = StopPolicy(ask, interrupt, terminate, interruptible).within(limit_s)
+    when, rung = run(Climb(policy, ASK, 0.0), looked=looked)[-1]
+    assert rung is KILL
+    assert when <= limit_s * (1 + 1e-9)
+
+
 def test_a_harsher_stop_climbs_at_once_and_a_gentler_one_changes_nothing() -> None:
     """Behaviour 50."""
     climb = Climb(StopPolicy(5, 2, 2), ASK, 0.0, StopKind.DEADLINE)

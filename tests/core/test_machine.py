@@ -318,6 +318,14 @@ def test_stopping_all_ends_the_waiting_ones_first_and_no_worker_is_born_for_it()
     assert len(game.spawned) == born
 
 
+def test_stopping_all_within_a_time_shortens_each_tasks_ladder() -> None:
+    game = booted(1, submit(1, StopPolicy(math.inf, 30, 30)))
+    game.play(ev.StopAll(within_s=3.0), ev.Claimed(A, ONE))
+    assert game.play(probed(A, ONE)) == [ev.Ask(A, ONE)]
+    assert game.play(ev.Tick(), after=3.1) == [ev.Probe(A, ONE)]
+    assert game.play(probed(A, ONE))[0] == ev.Kill(A, ONE)
+
+
 def test_a_doomed_worker_whose_task_has_ended_is_replaced_after_a_shutdown_too() -> None:
     game = booted(1, submit(1), submit(2), spares=0)
     game.play(ev.Shutdown(), ev.Stop(ONE, Rung.TERMINATE), ev.Claimed(A, ONE), probed(A, ONE))

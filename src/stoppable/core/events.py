@@ -9,6 +9,7 @@ them; 4. `Exited` comes only after the worker's channel was read to its end; 5. 
 order, and one that fails becomes an event; 6. an interrupt is accepted only by the task it names.
 """
 
+import math
 from enum import Enum
 from typing import NamedTuple, NewType
 
@@ -51,10 +52,14 @@ class Stop(NamedTuple):
 
 
 class StopAll(NamedTuple):
-    """Stop every task: the waiting ones first, so none of them starts, then all running ones at once."""
+    """Stop every task: the waiting ones first, so none of them starts, then all running ones at once.
+
+    within_s: seconds that no ladder may take more of, whatever the policies say.
+    """
 
     at: Rung = Rung.ASK
     kind: StopKind = StopKind.SHUTDOWN
+    within_s: float = math.inf
 
 
 class Booted(NamedTuple):

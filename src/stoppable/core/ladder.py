@@ -52,6 +52,26 @@ class StopPolicy:
             return self.terminate
         return math.inf
 
+    def within(self, limit_s: float) -> "StopPolicy":
+        """Return this policy if its ladder takes at most *limit_s* seconds, else the same with shorter graces.
+
+        All are shortened by the same share; an endless one counts as *limit_s*, so that the others keep
+        something. Shields are not counted: what they hold back comes later.
+
+        Raises:
+            ValueError: *limit_s* is negative or NaN.
+        """
+        if not limit_s >= 0:
+            raise ValueError(f"limit_s must be seconds >= 0, was {limit_s!r}")
+        if sum(map(self.grace_s, (Rung.ASK, Rung.INTERRUPT, Rung.TERMINATE))) <= limit_s:
+            return self
+        ask, interrupt, terminate = (
+            limit_s if math.isinf(grace_s) else grace_s for grace_s in (self.ask, self.interrupt, self.terminate)
+        )
+        total_s = ask + terminate + (interrupt if self.interruptible else 0.0)
+        share = limit_s / total_s if limit_s else 0.0
+        return StopPolicy(ask * share, interrupt * share, terminate * share, self.interruptible)
+
 
 CLIMBS: dict[Rung | None, tuple[Rung, ...]] = {
     None: (Rung.ASK, Rung.INTERRUPT, Rung.TERMINATE, Rung.KILL),

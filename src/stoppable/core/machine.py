@@ -151,7 +151,7 @@ class Machine(Staffing):
         for task in self.waiting():
             self.resolve_unstarted(task, event.kind)
         for task in list(self.tasks.values()):
-            self.stop(task, event.at, None, event.kind)
+            self.stop(task, event.at, task.policy.within(event.within_s), event.kind)
 
     def _booted(self, event: Booted) -> None:
         worker = self.crew.get(event.worker)

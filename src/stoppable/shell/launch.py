@@ -195,10 +195,11 @@ class WardenLauncher:
         lost = dict(self.living)
         self.end()
         sessions = tree.sessions()
-        for pid in lost.values():
-            for member in sessions.get(pid or -1, ()):
-                tree.kill(member)
-        tree.kill_marked(f"{MARK}={self.mark}")
+        ended = {pid for pid in lost.values() if pid is not None}
+        for member in [member for pid in ended for member in sessions.get(pid, ())]:
+            tree.kill(member)
+            ended.add(member)
+        tree.reap_as_init(ended | tree.kill_marked(f"{MARK}={self.mark}"))
         for worker in lost:
             yield Gone(worker, None)
 

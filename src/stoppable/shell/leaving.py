@@ -1,15 +1,19 @@
-"""Waiting for a pool's end at a terminal: the first Ctrl-C stops its tasks, a later one kills them.
+"""Waiting for the end of pools at a terminal: the first Ctrl-C stops their tasks, a later one kills them.
 
-No signal handler is installed: a press is a KeyboardInterrupt in the thread that waits here.
+No signal handler is installed: a press is a KeyboardInterrupt in the thread that waits here. So is
+`Terminated`, in a program that has asked for it; its tasks have been told then, and are only waited for.
 """
 
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stoppable.core.events import Shutdown
 from stoppable.reason import StopKind, new_reason
 from stoppable.rung import Rung
+from stoppable.terminated import Terminated, end_by
 
 if TYPE_CHECKING:
     from stoppable.shell.reactor import Reactor
@@ -18,19 +22,21 @@ if TYPE_CHECKING:
 _SECOND_PRESS_S = 0.5
 
 
-def wait_out(reactor: "Reactor", left_by: type[BaseException] | None = None) -> None:
-    """Have the pool take no more tasks, and wait until it is over.
+def wait_out(reactors: "Sequence[Reactor]", left_by: type[BaseException] | None = None) -> None:
+    """Have the pools take no more tasks, and wait until they are over.
 
     Args:
-        reactor: of the pool.
+        reactors: of the pools. They are stopped together, in the time of one ladder.
         left_by: what the block is left by, if by an exception: then all tasks are stopped first.
 
     Raises:
-        KeyboardInterrupt: it was pressed meanwhile, and *left_by* is none; raised once the pool is over.
+        KeyboardInterrupt: it was pressed meanwhile, and *left_by* is none; raised once the pools are over.
+        Terminated: a signal came meanwhile; raised once the pools are over.
     """
     # A press can come at any bytecode. So what is to be heeded stays noted until it is done, and doing
     # it twice does no harm; and nothing is outside `try` but assignments.
-    todo, first_at, heeded, raised = left_by, None, None, None
+    todo, first_at, heeded = left_by, None, None
+    raised: KeyboardInterrupt | Terminated | None = None
     while True:
         try:
             if todo is not None and issubclass(todo, KeyboardInterrupt):
@@ -40,26 +46,33 @@ def wait_out(reactor: "Reactor", left_by: type[BaseException] | None = None) -> 
                 first_at = now if first_at is None else first_at
                 rung = Rung.ASK if now - first_at < _SECOND_PRESS_S else Rung.KILL
                 if heeded is None or heeded < rung:
-                    _heed(reactor, rung)
+                    _heed(reactors, rung)
                     heeded = rung
             elif todo is not None:
-                reactor.stop_all(Rung.ASK, new_reason(StopKind.SHUTDOWN, f"left by {todo.__name__}"))
+                for reactor in reactors:
+                    reactor.stop_all(Rung.ASK, new_reason(StopKind.SHUTDOWN, f"left by {todo.__name__}"))
             todo = None
-            reactor.post(Shutdown())
-            reactor.join()
+            for reactor in reactors:
+                reactor.post(Shutdown())
+            for reactor in reactors:
+                reactor.join()
             break
         except KeyboardInterrupt as press:
             raised = raised or press
             todo = KeyboardInterrupt
-    if raised is not None and left_by is None:
+        except Terminated as end:
+            raised = end
+    if isinstance(raised, Terminated) or (raised is not None and left_by is None):
         raise raised
 
 
-def _heed(reactor: "Reactor", rung: Rung) -> None:
-    """Stop the pool's tasks at *rung* for a Ctrl-C; say so, and what the next one does, if it is the first."""
-    reactor.stop_all(rung, new_reason(StopKind.INTERRUPT, "Ctrl-C"))
-    if rung is Rung.ASK and (count := len(reactor.hands.tasks)):
-        print(f"{reactor.name}: stopping {count} tasks; Ctrl-C again kills them", file=sys.stderr, flush=True)
+def _heed(reactors: "Sequence[Reactor]", rung: Rung) -> None:
+    """Stop the pools' tasks at *rung* for a Ctrl-C; say so, and what the next one does, if it is the first."""
+    for reactor in reactors:
+        reactor.stop_all(rung, new_reason(StopKind.INTERRUPT, "Ctrl-C"))
+    for reactor in reactors:
+        if rung is Rung.ASK and (count := len(reactor.hands.tasks)):
+            print(f"{reactor.name}: stopping {count} tasks; Ctrl-C again kills them", file=sys.stderr, flush=True)
 
 
 def ctrl_c_ends_the_program() -> bool:
@@ -68,3 +81,18 @@ def ctrl_c_ends_the_program() -> bool:
         return False  # a session that went on after it
     last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     return isinstance(last, KeyboardInterrupt)
+
+
+def wait_out_at_exit(reactors: "Sequence[Reactor]") -> None:
+    """Wait for the pools at the interpreter's end; stop them first if the program ends for a Ctrl-C.
+
+    An exception that came out of here would only be told as ignored, and the status would say that all went
+    well. So one that comes now is told as any other, and the process ends by its signal.
+    """
+    try:
+        wait_out(reactors, KeyboardInterrupt if ctrl_c_ends_the_program() else None)
+    except KeyboardInterrupt as press:
+        sys.excepthook(type(press), press, press.__traceback__)
+        end_by(signal.SIGINT)
+    except Terminated as end:
+        end_by(end.signal)

@@ -12,23 +12,23 @@ Invariants (the contract of the machine, see `core/events.py`):
 """
 
 import logging
+import math
 import os
 import selectors
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from stoppable.core.events import Event, StopAll, Submit, Tick
+from stoppable.core.events import Event, Shutdown, StopAll, Submit, Tick
 from stoppable.core.machine import Machine
 from stoppable.latch import Latch
 from stoppable.reason import StopReason
 from stoppable.rung import Rung
 from stoppable.shell.hands import Hands
 from stoppable.shell.launch import WardenLauncher
-from stoppable.shell.leaving import ctrl_c_ends_the_program, wait_out
+from stoppable.shell.leaving import wait_out_at_exit
 from stoppable.shell.task import Task
 
 log = logging.getLogger("stoppable")
@@ -106,7 +106,6 @@ class Reactor:
         self._now = 0.0
         # A daemon, so that nothing but `at_exit` decides when the interpreter waits for it.
         self._thread = threading.Thread(target=self._run, name=f"{name}-reactor", daemon=True)
-        _live.add(self)
         _wait_for_pools_at_exit()
 
     # --- any thread --------------------------------------------------------------------------
@@ -122,6 +121,7 @@ class Reactor:
         except BaseException:
             self._close()
             raise
+        _live.add(self)
         self._thread.start()
 
     def post(self, event: Event, task: Task | None = None) -> None:
@@ -146,14 +146,14 @@ class Reactor:
             self._wake.set()
             self._woken = sleep
 
-    def stop_all(self, rung: Rung, reason: StopReason) -> None:
-        """Have all tasks stopped, those that wait first. Never blocks."""
+    def stop_all(self, rung: Rung, reason: StopReason, within_s: float = math.inf) -> None:
+        """Have all tasks stopped, those that wait first, by ladders of at most *within_s* seconds. Never blocks."""
 
         def stop_all() -> None:
             for task in list(self.hands.tasks.values()):
                 if task.reason is None:
                     task.reason = reason
-            self.feed(StopAll(rung, reason.kind))
+            self.feed(StopAll(rung, reason.kind, within_s))
 
         self.call(stop_all)
 
@@ -257,7 +257,8 @@ class Reactor:
         self._events.append(event)
 
 
-_live: "weakref.WeakSet[Reactor]" = weakref.WeakSet()
+# Not a WeakSet: that cannot be read while another thread adds to it.
+_live: set[Reactor] = set()
 _registered: list[int] = []
 
 
@@ -278,8 +279,16 @@ def _wait_for_pools_at_exit() -> None:
 
 
 def _end_all() -> None:
-    """Wait for the tasks of all pools; stop them first if the program ends for a Ctrl-C."""
-    left_by = KeyboardInterrupt if ctrl_c_ends_the_program() else None
-    for reactor in list(_live):
-        if reactor.pid == os.getpid():
-            wait_out(reactor, left_by)
+    wait_out_at_exit(_pools())
+
+
+def _pools() -> "list[Reactor]":
+    """Return the reactors of this process that are at work; a Ctrl-C may have kept one from its start."""
+    return [reactor for reactor in list(_live) if reactor.pid == os.getpid() and reactor._thread.ident is not None]
+
+
+def stop_pools(rung: Rung, reason: StopReason, within_s: float = math.inf) -> None:
+    """Have all pools of this process take no more tasks, and stop those that they have. Never blocks."""
+    for reactor in _pools():
+        reactor.stop_all(rung, reason, within_s)
+        reactor.post(Shutdown())

@@ -6,9 +6,14 @@ that lost its parent is a child of its worker, and nothing hides outside the tre
 """
 
 import os
+import select
 import signal
 import sys
+import time
+from collections.abc import Iterable
 from contextlib import suppress
+
+_REAP_S = 1.0  # for the deaths of all of a killed warden's processes: the signals are sent by then
 
 
 def children(pid: int) -> list[int]:
@@ -115,8 +120,8 @@ def kill(pid: int) -> None:
     send(pid, signal.SIGKILL)
 
 
-def kill_marked(mark: str) -> None:
-    """Kill every process that has *mark* (NAME=value) in the environment it was started with.
+def kill_marked(mark: str) -> set[int]:
+    """Kill every process that has *mark* (NAME=value) in the environment it was started with; return which.
 
     For what has lost all its parents: it is nobody's descendant any more. A process that was started
     with an environment of its own is not found.
@@ -125,6 +130,27 @@ def kill_marked(mark: str) -> None:
     killed: set[int] = set()
     while new := {pid for pid in _all_processes() if pid not in killed and _kill_if_marked(pid, needle)}:
         killed |= new
+    return killed
+
+
+def reap_as_init(pids: Iterable[int]) -> None:
+    """If we are process 1, take the statuses of *pids*, which were killed and have lost their parents.
+
+    In a container without an init of its own nobody else would, and they stayed as zombies.
+    """
+    if os.getpid() != 1:
+        return
+    end = time.monotonic() + _REAP_S
+    for pid in pids:
+        with suppress(OSError):  # no child of ours
+            fd = os.pidfd_open(pid)
+            try:
+                poll = select.poll()
+                poll.register(fd, select.POLLIN)
+                poll.poll(max(0.0, end - time.monotonic()) * 1000)
+            finally:
+                os.close(fd)
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _kill_if_marked(pid: int, needle: bytes) -> bool:
