@@ -14,7 +14,7 @@ from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Literal
 
-from stoppable import wire
+from stoppable import parcel, wire
 from stoppable.calls import Bound, Calls
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
@@ -118,7 +118,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         told = b""
         try:
             with collect() as kept:
-                call = wire.dumps((fn, args, kwargs), by_value=self._by_value)
+                call = parcel.pack((fn, args, kwargs), by_value=self._by_value, copy=True)
             if timeout is not None or options is not self._options:  # else all is as the worker takes it to be
                 tokens = tuple(token for token in (options.scope, options.token) if token is not None)
                 looked = any(token in kept for token in tokens)
@@ -130,7 +130,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             future._finish_error(error)
             return future
         task = Task(number, name, call, told, future)
-        if len(call) <= SHOWN_BYTES:
+        if parcel.size(call) <= SHOWN_BYTES:
             task.arguments = args, kwargs
         task.keep = (kept, tokens) if kept or tokens else None
         task.on_stopped = options.on_stopped

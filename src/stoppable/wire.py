@@ -12,7 +12,7 @@ import pickle
 import socket
 import struct
 import sys
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -30,12 +30,12 @@ class Kind(IntEnum):
     """What a frame says. The parent's come first."""
 
     SETUP = 1  # body: a pickled Setup
-    TASK = 2  # body: `extra` bytes of options, then the pickled call
+    TASK = 2  # body: `extra` bytes of options, then the packed call
     RETIRE = 3  # leave by yourself
 
     READY = 10
     BOOT_FAILED = 11  # body: text
-    VALUE = 12  # body: the pickled value
+    VALUE = 12  # body: the packed value
     ERROR = 13  # body: see `pack_error`; extra: length of its text
     STOPPED = 14  # body: the encoded reason, or nothing
     PARTIAL = 15  # body: a pickled value given to publish()
@@ -171,30 +171,42 @@ def main_is_importable() -> bool:
     return path is not None and not path.startswith("<") and not path.endswith("__main__.py")
 
 
-def dumps(value: Any, *, by_value: bool = False) -> bytes:
+def dumps(
+    value: Any,
+    *,
+    by_value: bool = False,
+    beside: "list[memoryview] | None" = None,
+    inside: "Callable[[pickle.PickleBuffer], bool] | None" = None,
+) -> bytes:
     """Pickle *value*: plainly if that can be, else with cloudpickle.
 
     Args:
         by_value: pickle what `__main__` defines by value, since the reader cannot import it.
+        inside: called with each buffer that could stay out of the pickle; True: it goes in.
+        beside: what *inside* has kept out; emptied when the pickling begins anew.
 
     Raises:
         Exception: neither way works; it is the plain way's error, whose text names the culprit.
     """
     try:
-        raw = pickle.dumps(value, 5)
+        raw = pickle.dumps(value, 5, buffer_callback=inside)
     except Exception as plain:
         try:
-            return _cloud(value)
+            return _cloud(value, beside, inside)
         except Exception:
             raise plain from None
     # Whatever refers to `__main__` names it. Most values do not, and by value they would cost ten times as much.
-    return _cloud(value) if by_value and b"__main__" in raw else raw
+    return _cloud(value, beside, inside) if by_value and b"__main__" in raw else raw
 
 
-def _cloud(value: Any) -> bytes:
+def _cloud(
+    value: Any, beside: "list[memoryview] | None", inside: "Callable[[pickle.PickleBuffer], bool] | None"
+) -> bytes:
     import cloudpickle
 
-    return bytes(cloudpickle.dumps(value, 5))
+    if beside is not None:
+        beside.clear()
+    return bytes(cloudpickle.dumps(value, 5, buffer_callback=inside))
 
 
 loads = pickle.loads

@@ -282,3 +282,13 @@ SHORT = stoppable.StopPolicy(ask=1.0, interrupt=1.0, terminate=1.0)
 
 def exists(path: str) -> bool:
     return Path(path).exists()
+
+
+def double_in_place(arrays: list[Any]) -> list[Any]:
+    for array in arrays:
+        array *= 2
+    return arrays
+
+
+def nap_and_keep() -> None:
+    time.sleep(0.2)

@@ -10,8 +10,9 @@ import socket
 import time
 from collections import deque
 
-from stoppable import wire
+from stoppable import parcel, wire
 from stoppable.core.events import TaskId
+from stoppable.parcel import Part
 from stoppable.wire import Frame, Kind
 from stoppable.worker import loop
 from stoppable.worker import page as pages
@@ -45,7 +46,7 @@ class Channel:
         # Read and not yet taken. A queue, since taking one can lead to reading more: they are taken in order.
         self.inbox: deque[Frame] = deque()
         self._next = 1
-        self._outbox: deque[bytes | memoryview] = deque()
+        self._outbox: deque[Part] = deque()
         self._reader = wire.Reader(wire.FROM_WORKER)
         self._stack_at = 0
         self.page_fd = Page.make()
@@ -73,17 +74,19 @@ class Channel:
 
     # --- writing -----------------------------------------------------------------------------
 
-    def send_task(self, task: int, options: bytes, call: bytes) -> None:
+    def send_task(self, task: int, options: bytes, call: tuple[Part, ...]) -> None:
         """Send a task; it starts when those sent before it have ended."""
         position, self._next = self._next, self._next + 1
         self.positions[task] = position
-        size = len(options) + len(call)
+        if options:
+            options += parcel.padding(len(options))  # what is behind a pickle's end is not looked at
+        size = len(options) + parcel.size(call)
         head = wire.head(Kind.TASK, size, task=task, position=position, extra=len(options))
         if size < wire.CHUNK_BYTES:
-            self._outbox.append(head + options + call)
+            self._outbox.append(head + options + call[0])
         else:
             self._outbox.append(head + options)
-            self._outbox.append(call)
+            self._outbox.extend(call)
 
     def write(self, data: bytes) -> None:
         """Queue *data*; `flush` writes it."""

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
-from stoppable import wire
+from stoppable import parcel, wire
 from stoppable.core import events as ev
 from stoppable.core.pace import Pace
 from stoppable.shell.channel import LAST_READS, READS, Channel
@@ -261,7 +261,7 @@ class Hands:
             task.answer = frame
             del channel.positions[frame.task]
             # What it took to carry counts too: nothing is gained by sending big things ahead.
-            carried_s = (len(task.call) + len(frame.body)) * _CARRY_S
+            carried_s = (parcel.size(task.call) + len(frame.body)) * _CARRY_S
             self._reactor.machine.ahead = self._pace.observe(frame.position * 1e-6 + carried_s)
             fit = not frame.extra & wire.UNFIT
             self._reactor.feed(ev.Answered(worker, ev.TaskId(frame.task), frame.kind == Kind.STOPPED, fit))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from stoppable import wire
+from stoppable import parcel, wire
 from stoppable.core.events import End, Resolve, TaskId
 from stoppable.died import RemoteTraceback, WorkerDied, WorkerStartError
 from stoppable.errors import StopRequested, TaskStopped, TaskTimeout
@@ -89,7 +89,7 @@ class Task:
         "worker",
     )
 
-    def __init__(self, task: int, name: str, call: bytes, options: bytes, sink: Sink) -> None:
+    def __init__(self, task: int, name: str, call: tuple[parcel.Part, ...], options: bytes, sink: Sink) -> None:
         self.id, self.name, self.call, self.options, self.sink = task, name, call, options, sink
         self.answer: Frame | None = None
         self.arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # to be shown; None: too large
@@ -140,7 +140,7 @@ class Task:
         try:
             self._settle(end, broken)
         finally:
-            self.call = self.options = b""
+            self.call, self.options = (), b""
             self.answer = self.arguments = self.keep = None
 
     def _settle(self, end: Resolve, broken: str) -> None:
@@ -170,7 +170,7 @@ class Task:
             self.sink._finish_error(self._read_error(frame))
             return
         try:
-            value = wire.loads(frame.body)
+            value = parcel.unpack(frame.body)
         except BaseException as error:
             error.add_note(f"(raised while the result of {self.name} was unpickled)")
             self.sink._finish_error(error)

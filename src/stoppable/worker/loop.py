@@ -19,8 +19,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from stoppable import wire
+from stoppable import parcel, wire
 from stoppable.errors import StopRequested
+from stoppable.parcel import Part
 from stoppable.wire import Frame, Kind
 from stoppable.worker import intask
 from stoppable.worker import page as pages
@@ -56,18 +57,21 @@ class Loop:
         self.pid = os.getpid()
 
     def send(
-        self, kind: Kind, body: "bytes | bytearray | memoryview", task: int = 0, extra: int = 0, position: int = 0
+        self, kind: Kind, body: "Part | tuple[Part, ...]", task: int = 0, extra: int = 0, position: int = 0
     ) -> None:
         """Write a whole frame. No interrupt lands meanwhile."""
         gate = self.gate
         gate.seal()
         try:
-            head = wire.head(kind, len(body), task=task, extra=extra, position=position)
-            if len(body) < wire.CHUNK_BYTES:
-                self.sock.sendall(head + body)
+            parts = body if isinstance(body, tuple) else (body,)
+            size = parcel.size(parts)
+            head = wire.head(kind, size, task=task, extra=extra, position=position)
+            if size < wire.CHUNK_BYTES:
+                self.sock.sendall(head + parts[0])
             else:
                 self.sock.sendall(head)
-                self.sock.sendall(body)
+                for part in parts:
+                    self.sock.sendall(part)
         finally:
             gate.unseal()
 
@@ -106,7 +110,7 @@ class Loop:
         body = memoryview(frame.body)
         try:
             options = Options(*wire.loads(body[: frame.extra])) if frame.extra else DEFAULT
-            call = wire.loads(body[frame.extra :])
+            call = parcel.unpack(body[frame.extra :])
             task = self._running(frame.task, call[0], options, now)
         except BaseException as unreadable:
             unreadable.add_note("(raised while the worker read the task's function and arguments)")
@@ -169,7 +173,7 @@ class Loop:
 
     # --- answers -----------------------------------------------------------------------------
 
-    def _answer(self, kind: Kind, body: "bytes | bytearray | memoryview", task: int, extra: int = 0) -> None:
+    def _answer(self, kind: Kind, body: "Part | tuple[Part, ...]", task: int, extra: int = 0) -> None:
         if self.gate.landed:
             extra |= wire.UNFIT
         took_us = int((time.monotonic() - self.page.f64[pages.STARTED_AT]) * 1e6)
@@ -177,7 +181,7 @@ class Loop:
 
     def _answer_value(self, task: int, value: Any) -> None:
         try:
-            body = wire.dumps(value)
+            body = parcel.pack(value, copy=False)
         except BaseException as error:
             error.add_note(f"(raised while the worker pickled the task's result, a {type(value).__qualname__})")
             self._answer_error(task, error, None)
