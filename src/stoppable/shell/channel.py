@@ -19,7 +19,9 @@ from stoppable.worker import page as pages
 from stoppable.worker.page import Page
 
 _PARTS = 256  # at most so many in one sendmsg; Linux takes 1,024
-READS = 64  # at most so many reads in a row, so that one worker's flood does not starve the others
+# At most so many reads in a row: more than a socket holds by default. With 64, a worker that flooded its
+# channel with small frames cost each of the others' results 0.3 s.
+READS = 4
 # Of a dead worker. More than any socket holds; not endless, since a process that its task left may still write.
 LAST_READS = 1024
 _STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler; a stopped worker never does
