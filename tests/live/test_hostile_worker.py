@@ -123,7 +123,8 @@ def test_a_flood_does_not_keep_others_from_their_results(scene: Scene) -> None:
         assert scene.pool.submit(chores.double, number).result(BOUND_S) == 2 * number
     assert not future.done()
     future.stop()
-    assert isinstance(end_of(future), TaskStopped)
+    # Died, if the interrupt came in the middle of a frame that the task writes by itself.
+    assert isinstance(end_of(future), TaskStopped | WorkerDied)
     scene.check()
 
 
