@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from stoppable.flags.event import Event as Event
     from stoppable.flags.token import StopToken as StopToken
     from stoppable.future import Future as Future
+    from stoppable.groups import Outcome as Outcome
+    from stoppable.groups import TaskGroup as TaskGroup
     from stoppable.handlers import SignalHandlers as SignalHandlers
     from stoppable.handlers import install_signal_handlers as install_signal_handlers
     from stoppable.reason import StopKind as StopKind
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from stoppable.worker.intask import publish as publish
     from stoppable.worker.intask import shield as shield
     from stoppable.worker.intask import sleep as sleep
+    from stoppable.worker.scopes import time_limit as time_limit
 
 __version__ = "0.1.0"
 
@@ -43,6 +46,7 @@ _HOMES = {
     "Event": "flags.event",
     "Future": "future",
     "MemoryExceeded": "errors",
+    "Outcome": "groups",
     "PoolBroken": "died",
     "ProcessPoolExecutor": "executor",
     "Registration": "flags.callbacks",
@@ -57,6 +61,7 @@ _HOMES = {
     "StopRequested": "errors",
     "StopSource": "reason",
     "StopToken": "flags.token",
+    "TaskGroup": "groups",
     "TaskStopped": "errors",
     "TaskTimeout": "errors",
     "Terminated": "terminated",
@@ -70,6 +75,7 @@ _HOMES = {
     "publish": "worker.intask",
     "shield": "worker.intask",
     "sleep": "worker.intask",
+    "time_limit": "worker.scopes",
 }
 
 __all__ = [  # noqa: PLE0604  # the names are those of `_HOMES`

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from multiprocessing.context import BaseContext
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from stoppable import parcel, wire
 from stoppable.calls import Bound, Calls
@@ -23,6 +23,8 @@ from stoppable.died import PoolBroken
 from stoppable.flags.collect import collect
 from stoppable.flags.token import StopToken
 from stoppable.future import Future
+from stoppable.groups import TaskGroup, race
+from stoppable.members import OnError
 from stoppable.options import SubmitOptions, seconds
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
@@ -34,6 +36,7 @@ from stoppable.worker import intask
 from stoppable.worker import setup as setups
 from stoppable.worker.loop import DEFAULT, Options
 
+T = TypeVar("T")
 _pools = itertools.count(1)
 # Positions in a worker's line are 32 bits, and one that is taken back uses up one, too.
 _MOST_TASKS = 1 << 31
@@ -148,6 +151,51 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             _follow(options.token, future)
         return future
 
+    def task_group(
+        self,
+        *,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        on_error: OnError = "stop",
+        stop_when: Callable[[Future[Any]], object] | None = None,
+        name: str | None = None,
+    ) -> TaskGroup:
+        """Return a group of tasks that start and end together, for use as `with pool.task_group() as group:`.
+
+        Leaving the block waits until every task of the group has really ended, then raises an ExceptionGroup of
+        those that failed, as asyncio's does. A task that was stopped by anybody has not failed; one whose time was
+        up has. A block left by an exception stops the tasks; the exception is in the group too, but for
+        KeyboardInterrupt and SystemExit, which pass bare.
+
+        Args:
+            timeout: seconds from entering the block after which the group is stopped.
+            deadline: the same, as a time of `time.monotonic()`.
+            on_error: what the first failure does: "stop" stops the others, "drain" lets those that run finish and no
+                other start, "ignore" does nothing and raises nothing.
+            stop_when: called with each future that has a value or failed; what is true stops the others. It is called
+                in the pool's own thread, so it must be quick.
+            name: shown in what is raised.
+
+        Raises:
+            ValueError: a time is negative or NaN, or *on_error* is none of those.
+        """
+        return TaskGroup(self, timeout=timeout, deadline=deadline, on_error=on_error, stop_when=stop_when, name=name)
+
+    def race(self, calls: Iterable[Callable[[], T]], *, timeout: float | None = None) -> T:
+        """Run *calls* at once, return the value of the first that returns one, and stop the others.
+
+        It returns once all have really ended, which their ladders bound.
+
+        Args:
+            calls: functions without arguments; `functools.partial(solve, seed)` makes one.
+            timeout: seconds after which all are stopped.
+
+        Raises:
+            ExceptionGroup: of what ended each, when none returned a value.
+            ValueError: there are no *calls*, or *timeout* is negative or NaN.
+        """
+        return race(self, calls, timeout)
+
     # --- start ---------------------------------------------------------------------------------
 
     def _start(self) -> Reactor:
@@ -200,7 +248,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             if inner is not None:
                 inner.stop("the task that made this pool was stopped")
 
-        token = intask.current_token()
+        token = intask.task_token()
         if not token.is_set():  # else it is a pool of the task's cleanup, and is to work
             self._outer = token.on_stop(stop)
 

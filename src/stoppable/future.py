@@ -46,7 +46,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         self._task: Task | None = None
         self._reactor: Reactor | None = None
         self._sent = False  # a worker has it, and may start it at any moment: only the machine can say that it has not
-        self._stop_error: TaskStopped | None = None  # why `cancelled()` is True, if it is for a stop of ours
+        self._stop_error: TaskStopped | None = None  # what ended it, if it was a stop of ours
 
     # --- stopping ----------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         with self._condition:
             if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
                 return True
-            return self._state == FINISHED and isinstance(self._exception, TaskStopped)
+            return self._state == FINISHED and self._stop_error is not None
 
     def partial(self, default: Any = None) -> Any:
         """Return what the task gave to `publish()` last, or *default*; also while it runs, and after a kill."""
@@ -221,6 +221,24 @@ class Future(concurrent.futures.Future[T], Generic[T]):
 
     # --- told by the reactor -------------------------------------------------------------------
 
+    def _withdraw(self, reason: StopReason) -> None:
+        """Have the task never start; one that has started runs on. Does not wait."""
+        reactor, task = self._reactor, self._task
+        if reactor is None or task is None:
+            return
+        with self._condition:
+            if self._state != PENDING:
+                return
+            task.withdrawn = reason
+            waits = not self._sent
+            if waits:
+                task.reason = reason
+                self._set_cancelled(self._never_started(task, reason))
+        reactor.post(ev.Withdraw(ev.TaskId(task.id), reason.kind))
+        if waits:
+            self._invoke_callbacks()  # type: ignore[attr-defined]
+            self._call_on_stopped()
+
     def _bind(self, task: Task, reactor: "Reactor") -> None:
         self._task, self._reactor = task, reactor
 
@@ -258,10 +276,15 @@ class Future(concurrent.futures.Future[T], Generic[T]):
     def _finish_error(self, error: BaseException) -> None:
         if not self.done():
             self.set_exception(error)
-            if isinstance(error, TaskStopped):
-                self._call_on_stopped()
 
     def _finish_stopped(self, error: TaskStopped) -> None:
+        """End for a stop: as cancelled, or as failed if it is one that nobody asked for (a timeout)."""
+        if type(error) is not TaskStopped:
+            if not self.done():
+                self._stop_error = error
+                self.set_exception(error)
+                self._call_on_stopped()
+            return
         with self._condition:
             if self._state in _ENDED:
                 return

@@ -69,6 +69,25 @@ def test_a_task_not_yet_begun_by_its_worker_is_taken_back_and_never_runs() -> No
     assert game.machine.worker_state(A) is WorkerState.IDLE
 
 
+def test_a_withdrawn_task_never_starts_unless_it_has() -> None:
+    """Behaviour 80. One that waits ends; one in a line is taken back; the first of a line is left alone."""
+    game = booted(1, submit(1), submit(2), submit(3), ahead=2)
+    withdraw = [ev.Withdraw(id, StopKind.GROUP) for id in (ONE, TWO, THREE)]
+    assert game.play(*withdraw) == [ev.Recall(A, TWO), stopped(THREE, None, StopKind.GROUP, started=False)]
+    assert game.play(*withdraw) == []
+    assert game.play(ev.Recalled(A, TWO)) == [stopped(TWO, None, StopKind.GROUP, started=False)]
+    assert game.play(ev.Answered(A, ONE, False)) == [ev.Resolve(ONE, End.ANSWERED)]
+
+
+def test_a_withdrawn_task_that_has_started_by_then_runs_on() -> None:
+    """Behaviour 80."""
+    game = booted(1, submit(1), submit(2), ahead=2)
+    assert game.play(ev.Withdraw(TWO, StopKind.GROUP)) == [ev.Recall(A, TWO)]
+    game.play(ev.Claimed(A, TWO), ev.Answered(A, ONE, False))
+    assert game.machine.state(TWO) is TaskState.RUNNING
+    assert game.play(ev.Answered(A, TWO, False)) == [ev.Resolve(TWO, End.ANSWERED)]
+
+
 def test_a_whole_ladder_ends_in_a_kill_and_the_spare_takes_over() -> None:
     """Behaviour 58."""
     game = booted(1, submit(1), submit(2), workers=2)

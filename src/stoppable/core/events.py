@@ -51,6 +51,13 @@ class Stop(NamedTuple):
     kind: StopKind = StopKind.STOP
 
 
+class Withdraw(NamedTuple):
+    """End *task* if it has not started. One that runs is left alone."""
+
+    task: TaskId
+    kind: StopKind
+
+
 class StopAll(NamedTuple):
     """Stop every task: the waiting ones first, so none of them starts, then all running ones at once.
 
@@ -146,6 +153,7 @@ class Tick(NamedTuple):
 Event = (
     Submit
     | Stop
+    | Withdraw
     | StopAll
     | Booted
     | BootFailed

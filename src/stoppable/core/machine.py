@@ -33,6 +33,7 @@ from stoppable.core.events import (
     Submit,
     TaskId,
     Tick,
+    Withdraw,
     WorkerId,
 )
 from stoppable.core.records import Task, Worker
@@ -146,6 +147,11 @@ class Machine(Staffing):
         if task is not None:
             self.stop(task, event.at, event.policy, event.kind)
 
+    def _withdraw(self, event: Withdraw) -> None:
+        task = self.tasks.get(event.task)
+        if task is not None:
+            self.withdraw(task, event.kind)
+
     def _stop_all(self, event: StopAll) -> None:
         self.emptying = True
         for task in self.waiting():
@@ -217,10 +223,8 @@ class Machine(Staffing):
         self.refusing = True
         for task in self.waiting():
             self.resolve_unstarted(task, StopKind.SHUTDOWN)
-        for task in self.tasks.values():
-            if task.state is TaskState.SENT and not task.claimed:
-                task.unwanted = StopKind.SHUTDOWN
-                self.recall(task)
+        for task in list(self.tasks.values()):
+            self.withdraw(task, StopKind.SHUTDOWN)
 
     def _tick(self, event: Tick) -> None:
         pass
@@ -228,6 +232,7 @@ class Machine(Staffing):
     HANDLERS: ClassVar[dict[type, Callable[..., None]]] = {
         Submit: _submit,
         Stop: _stop,
+        Withdraw: _withdraw,
         StopAll: _stop_all,
         Booted: _booted,
         BootFailed: _boot_failed,

@@ -31,6 +31,14 @@ class Stopping(Pool):
         self.want(task, at, policy, kind)
         self.pursue(task)
 
+    def withdraw(self, task: Task, kind: StopKind) -> None:
+        """Let *task* never start, if it has not."""
+        if task.state is TaskState.QUEUED:
+            self.resolve_unstarted(task, kind)
+        elif task.state is TaskState.SENT and not task.claimed:
+            task.unwanted = kind
+            self.recall(task)
+
     def want(self, task: Task, at: Rung, policy: StopPolicy | None, kind: StopKind) -> None:
         """Note that *task* is to be stopped, or to be stopped sooner."""
         if task.climb is None:

@@ -184,11 +184,12 @@ class Hands:
         while self.unsettled:
             batch, self.unsettled = self.unsettled, []
             for task, end in batch:
+                sink = task.sink
                 try:
                     task.settle(end, self.why_broken())
                 except BaseException as error:
                     log.exception("the end of %s could not be told as it was", task.name)
-                    task.sink._finish_error(error)
+                    sink._finish_error(error)
 
     def why_broken(self) -> str:
         """Return why workers cannot be started."""

@@ -157,6 +157,14 @@ class Reactor:
 
         self.call(stop_all)
 
+    def unfinished(self) -> int:
+        """Return how many tasks have not ended, as far as the reactor has heard of them."""
+        return len(self.hands.tasks)
+
+    def wind_down(self) -> None:
+        """Take no more tasks, and be over when those there are have ended. Never blocks."""
+        self.post(Shutdown())
+
     @property
     def mine(self) -> bool:
         """Whether the caller is the reactor's own thread (a future's callback, say)."""

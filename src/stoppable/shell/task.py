@@ -45,6 +45,23 @@ class Sink(Protocol):
     def _finish_stopped(self, error: TaskStopped) -> None: ...
 
 
+class _Nobody:
+    """Who is told what nobody waits for any more."""
+
+    def _send(self) -> bool:
+        return False
+
+    def _begin(self) -> None: ...
+    def _requeue(self) -> None: ...
+    def _publish(self, raw: Any) -> None: ...
+    def _finish_value(self, value: Any) -> None: ...
+    def _finish_error(self, error: BaseException) -> None: ...
+    def _finish_stopped(self, error: TaskStopped) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a stop did to a task.
@@ -86,6 +103,7 @@ class Task:
         "rungs",
         "sink",
         "stack",
+        "withdrawn",
         "worker",
     )
 
@@ -102,6 +120,7 @@ class Task:
         self.reason: StopReason | None = None
         self.rungs: list[tuple[Rung, float]] = []
         self.stack: str | None = None
+        self.withdrawn: StopReason | None = None  # why it is to end, if it has not started
         self.worker: int | None = None
 
     def title(self) -> str:
@@ -142,6 +161,7 @@ class Task:
         finally:
             self.call, self.options = (), b""
             self.answer = self.arguments = self.keep = None
+            self.sink = _NOBODY  # no cycle: a result goes with its future, and not with the garbage collector
 
     def _settle(self, end: Resolve, broken: str) -> None:
         match end.end:
@@ -197,6 +217,8 @@ class Task:
     def _settle_stopped(self, end: Resolve) -> None:
         deadline = end.kind is StopKind.DEADLINE
         reason = self.reason
+        if reason is None and not end.started:
+            reason = self.withdrawn
         if reason is None and self.answer is not None and len(self.answer.body):
             reason = StopReason.decode(self.answer.body)  # the task was stopped through its token alone
         if reason is None:
@@ -213,10 +235,7 @@ class Task:
             task=self.title(),
             stack=self.stack,
         )
-        if isinstance(error, TaskTimeout):
-            self.sink._finish_error(error)
-        else:
-            self.sink._finish_stopped(error)
+        self.sink._finish_stopped(error)
 
     def read_partial(self, default: Any = None) -> Any:
         """Return what the task published last, or *default*."""

@@ -1,15 +1,19 @@
 """The functions that a task may call: they act on the task that runs here, and outside one do nothing special.
 
+They act on the innermost scope too (`worker/scopes.py`), in a task and outside one.
+
 `check` is meant for innermost loops. It must stay one store, one call of a C method and a branch;
 whatever costs more belongs behind that branch. So the current task is kept in module globals, which
 the loop sets: a worker runs one task at a time.
 """
 
+import _thread
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from stoppable import wire
@@ -63,9 +67,13 @@ class Running:
         return None
 
 
-# Set by `enter` and `leave` only. Outside a task the flag is `bool`, which says False.
+# Outside a task the flag is `bool`, which says False. With scopes, in whatever thread, it says too often that
+# something was asked; `_raise_if_asked` looks closely.
 _task: Running | None = None
 _asked: Callable[[], bool] = bool
+_scope: "ContextVar[StopToken | None]" = ContextVar("stoppable-scope", default=None)
+_scopes: "tuple[StopToken, ...]" = ()  # those entered and not left, in all threads
+_flag_lock = _thread.allocate_lock()  # for those who change what `_asked` is made of; who reads it needs none
 _looked: "bytearray | memoryview" = bytearray(1)
 _idle_looked = _looked
 
@@ -73,17 +81,21 @@ _idle_looked = _looked
 def enter(task: Running) -> None:
     """Make *task* the current one."""
     global _task, _asked, _looked
-    _task = task
-    _asked = _flag_of(task)
+    if _scopes:
+        _scope.set(None)  # a task before it has not left one
+    with _flag_lock:
+        _task = task
+        _asked = _flag_of(task)
     _looked = task.page.looked
 
 
 def leave() -> None:
     """Say that no task runs here."""
     global _task, _asked, _looked
-    _asked = bool
+    with _flag_lock:
+        _task = None
+        _asked = _flag_of(None)
     _looked = _idle_looked
-    _task = None
 
 
 def current() -> Running | None:
@@ -91,15 +103,45 @@ def current() -> Running | None:
     return _task
 
 
-def _flag_of(task: Running) -> Callable[[], bool]:
-    own = task.page.asked.is_set
-    others = (task.token,) if task.token is not None else task.tokens
-    if not others:
-        return own
-    if len(others) == 1:
-        other = others[0].is_set
-        return lambda: own() or other()
-    return lambda: own() or any(token.is_set() for token in others)
+def _flag_of(task: Running | None) -> Callable[[], bool]:
+    flags = [scope.is_set for scope in _scopes]
+    if task is not None:
+        others = (task.token,) if task.token is not None else task.tokens
+        flags = [task.page.asked.is_set, *(token.is_set for token in others), *flags]
+    match flags:
+        case []:
+            return bool
+        case [own]:
+            return own
+        case [own, other]:
+            return lambda: own() or other()
+    return lambda: any(is_set() for is_set in flags)
+
+
+def enter_scope(token: "StopToken") -> None:
+    """Let the functions look at *token* in this context, instead of at what is outside it."""
+    global _scopes, _asked
+    with _flag_lock:
+        _scopes = (*_scopes, token)
+        _asked = _flag_of(_task)
+    _scope.set(token)
+
+
+def leave_scope(token: "StopToken", outer: "StopToken | None") -> None:
+    """Undo `enter_scope`; nothing if that was done before."""
+    global _scopes, _asked
+    with _flag_lock:
+        _scopes = tuple(each for each in _scopes if each is not token)
+        _asked = _flag_of(_task)
+    if _scope.get() is token:
+        task = _task
+        _scope.set(None if task is not None and outer is task.token else outer)
+
+
+def innermost_token() -> "StopToken | None":
+    """Return the token of the innermost scope, else of the task; None outside both."""
+    scope = _scope.get()
+    return task_token() if scope is None and _task is not None else scope
 
 
 def check() -> None:
@@ -116,15 +158,20 @@ def check() -> None:
 
 
 def _raise_if_asked() -> None:
-    task = _task
-    if task is not None and task.asked() and not task.gate.shielded():
-        raise StopRequested(task.reason())
+    task, scope = _task, _scope.get()
+    if task is not None:
+        if task.gate.shielded():
+            return
+        if task.asked():  # before the scope: a stop from outside is the one that matters
+            raise StopRequested(task.reason())
+    if scope is not None and scope.is_set():
+        raise StopRequested(scope.reason)
 
 
 def sleep(seconds: float) -> None:
     """Sleep for *seconds*; wake at once and raise if the current task's stop is asked for.
 
-    Inside a `shield` it sleeps its whole time. Outside a task it is `time.sleep`.
+    Inside a `shield` it sleeps its whole time. Outside a task and any scope it is `time.sleep`.
 
     Raises:
         StopRequested: the stop was asked for, before or during the sleep.
@@ -132,9 +179,12 @@ def sleep(seconds: float) -> None:
     """
     if not seconds >= 0:
         raise ValueError(f"sleep needs seconds >= 0, got {seconds!r}")
-    task = _task
+    task, scope = _task, _scope.get()
     if task is None:
-        time.sleep(seconds)
+        if scope is None:
+            time.sleep(seconds)
+        else:
+            scope.sleep(seconds)
         return
     check()
     until = time.monotonic() + seconds
@@ -142,24 +192,37 @@ def sleep(seconds: float) -> None:
         if task.gate.shielded():
             time.sleep(min(left, max(0.0, task.page.f64[pages.SHIELD_UNTIL] - time.monotonic())))
         else:
-            _wait(task, left)
+            _wait(task, scope, left)
         check()
 
 
-def _wait(task: Running, seconds: float) -> None:
+def _wait(task: Running, scope: "StopToken | None", seconds: float) -> None:
     from stoppable.flags.waiting import wait_any
 
     words = [task.page.asked]
-    for token in (task.token,) if task.token is not None else task.tokens:
-        words += token._sources()
+    if scope is not None:
+        words += scope._sources()  # those of the task's token among them
+        seconds = min(seconds, max(0.0, scope._deadline - time.monotonic()))
+    else:
+        for token in (task.token,) if task.token is not None else task.tokens:
+            words += token._sources()
     wait_any(words, None if math.isinf(seconds) else seconds)
 
 
 def current_token() -> "StopToken":
     """Return the current task's token: the same one each time, picklable, for passing on.
 
-    Outside a task: a new token that nobody else holds.
+    In a `time_limit` or a task group's block: the token of that. Outside all: a new token that nobody else holds.
     """
+    scope = _scope.get()
+    if scope is not None:
+        _looked[0] = 1
+        return scope
+    return task_token()
+
+
+def task_token() -> "StopToken":
+    """Return the current task's token, whatever scope there is; outside a task, a new one."""
     from stoppable.flags.token import StopToken
 
     task = _task
@@ -180,7 +243,8 @@ def _show(task: Running, token: "StopToken") -> None:
     task.page.bind_token(task.id, wire.dumps(token))
     if task.page.asked.is_set() and task.page.forget_stale_ask(task.id):
         token.stop(task.page.reason())
-    _asked = _flag_of(task)
+    with _flag_lock:
+        _asked = _flag_of(_task)
 
 
 @contextmanager
@@ -256,6 +320,8 @@ def beat(extend: float = 0.0) -> None:
 
 def forget_after_fork() -> None:
     """Leave the task in a forked child of it: the task is the parent's, and so is the channel."""
+    global _flag_lock
+    _flag_lock = _thread.allocate_lock()  # another thread may have held it
     leave()
 
 
