@@ -51,7 +51,6 @@ class _Dropped:
 
 
 def in_a_del() -> None:
-    sys.unraisablehook = lambda _: None
     _Dropped()
 
 
@@ -64,7 +63,6 @@ class _Cycle:
 
 
 def in_the_collector() -> None:
-    sys.unraisablehook = lambda _: None
     for _ in range(20):
         _Cycle()
     gc.collect(0)

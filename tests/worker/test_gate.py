@@ -134,3 +134,17 @@ def test_the_page_says_that_an_interrupt_was_heard_and_not_before(gate: Gate) ->
     assert gate.page.u64[pages.HEARD_TASK] != ONE
     interrupt(gate, ONE)
     assert gate.page.u64[pages.HEARD_TASK] == ONE
+
+
+def test_an_interrupt_that_python_has_swallowed_may_land_again(gate: Gate) -> None:
+    """In a destructor, say: the parent sees that nobody heard it, and sends it again."""
+    gate.open(ONE)
+    with pytest.raises(StopInterrupt) as caught:
+        interrupt(gate, ONE)
+    assert not gate.swallowed(ValueError())
+    assert gate.swallowed(caught.value)
+    assert gate.page.u64[pages.HEARD_TASK] != ONE
+    with pytest.raises(StopInterrupt):
+        interrupt(gate, ONE)
+    gate.task = 0
+    assert not gate.swallowed(caught.value)

@@ -78,6 +78,13 @@ def reset_inherited(*, new_session: bool = True) -> None:
 def open_gate_to_signals(gate: Gate) -> None:
     """Let SIGINT reach *gate*, and nothing else of Python's."""
     signal.signal(signal.SIGINT, gate.on_signal)
+    before = sys.unraisablehook
+
+    def unraisable(dropped: "sys.UnraisableHookArgs") -> None:
+        if not gate.swallowed(dropped.exc_value):
+            before(dropped)
+
+    sys.unraisablehook = unraisable
 
 
 def open_stack_file(page_fd: int) -> int:
