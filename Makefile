@@ -1,4 +1,4 @@
-# make demo | test | check | test-all | cpython-suite | clean
+# make demo | test | check | test-all | cpython-suite | races | soak | clean
 #
 # Each target makes the virtual environment that it needs: .venv with the default Python, or
 # .venv-3.12 with `make test PYTHON=python3.12`.
@@ -20,7 +20,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input install --quiet
 CODE := $(wildcard src tests tools examples bench)
 
-.PHONY: help demo test check test-all cpython-suite clean
+.PHONY: help demo test check test-all cpython-suite races soak clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -36,6 +36,10 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) -e '.[test]'
+	touch $@ $(VENV)/.base
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(PIP) -e '.[bench]'
 	touch $@ $(VENV)/.base
 
 $(VENV)/.check: pyproject.toml | $(VENV)/bin/python
@@ -62,6 +66,17 @@ cpython-suite:
 .PHONY: cpython-suite-run
 cpython-suite-run: $(VENV)/.base
 	$(PY) tools/cpython_suite.py $(ARGS)
+
+# An interrupt raced against what a task does, so many times at each instant; the suite does a few.
+TIMES ?= 1000
+SEED ?= 1
+races: $(VENV)/.test
+	STOPPABLE_TIMES=$(TIMES) STOPPABLE_SEED=$(SEED) $(PY) -m pytest -s tests/live/test_races.py $(ARGS)
+
+# A mixed load for so many minutes; fails when descriptors, threads or memory grow.
+MINUTES ?= 5
+soak: $(VENV)/.bench
+	$(PY) bench/soak.py --minutes $(MINUTES) $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
