@@ -14,8 +14,8 @@ from watching import await_file
 
 def test_it_is_sent_again_until_it_is_heard() -> None:
     sent: list[int] = []
-    heard = False
-    insistence = Insistence(sent.append, lambda worker, task: not heard)
+    wanted: bool | None = True
+    insistence = Insistence(sent.append, lambda worker, task: wanted)
     assert insistence.due() is None
     insistence.begin(7, 1, 0.0)
     now = insistence.due()
@@ -24,13 +24,23 @@ def test_it_is_sent_again_until_it_is_heard() -> None:
     assert sent == []
     insistence.look(now)
     assert sent == [7]
-    heard = True
+    wanted = None  # its task is over
     again = insistence.due()
     assert again is not None
     assert again > now
     insistence.look(again)
     assert sent == [7]
     assert insistence.due() is None
+
+
+def test_one_that_was_heard_and_then_swallowed_is_sent_again() -> None:
+    sent: list[int] = []
+    wanted = [False, False, True, None]
+    insistence = Insistence(sent.append, lambda worker, task: wanted.pop(0))
+    insistence.begin(7, 1, 0.0)
+    while (due := insistence.due()) is not None:
+        insistence.look(due)
+    assert (sent, wanted) == ([7], [])
 
 
 def test_it_is_not_sent_for_ever() -> None:

@@ -59,9 +59,11 @@ class Delivery:
         self._order(Op.INTERRUPT, action.worker)
         self.insistence.begin(action.worker, action.task, time.monotonic())
 
-    def _interrupt_wanted(self, worker: int, task: int) -> bool:
+    def _interrupt_wanted(self, worker: int, task: int) -> bool | None:
         channel = self._channels.get(worker)
-        return task in self._tasks and channel is not None and channel.is_deaf(task)
+        if task not in self._tasks or channel is None or channel.started_at(task) is None:
+            return None
+        return channel.is_deaf(task)
 
     def terminate(self, action: ev.Terminate) -> None:
         self._climbed(Rung.TERMINATE, action.worker, action.task)

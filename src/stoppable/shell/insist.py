@@ -19,10 +19,10 @@ class Insistence:
 
     Args:
         again: send the interrupt to this worker once more.
-        wanted: whether it still makes sense: the worker runs that task, and has not heard it.
+        wanted: whether the worker, which runs that task, has not heard it; None once it does not run that task.
     """
 
-    def __init__(self, again: Callable[[int], None], wanted: Callable[[int, int], bool]) -> None:
+    def __init__(self, again: Callable[[int], None], wanted: Callable[[int, int], bool | None]) -> None:
         self._again, self._wanted = again, wanted
         self._sent: dict[int, tuple[int, float, float]] = {}  # worker -> (task, when to look, how long after)
 
@@ -35,12 +35,17 @@ class Insistence:
         return min((when for _, when, _ in self._sent.values()), default=None)
 
     def look(self, now: float) -> None:
-        """Send again what is due and was not heard; forget what was."""
+        """Send again what is due and was not heard; forget those whose task is over.
+
+        What was heard is looked at again, too: Python may have swallowed it since (see `Gate.swallowed`).
+        """
         for worker, (task, when, after) in list(self._sent.items()):
             if when > now:
                 continue
-            if after >= _FIRST_S * 2**_TIMES or not self._wanted(worker, task):
+            wanted = self._wanted(worker, task)
+            if wanted is None or after >= _FIRST_S * 2**_TIMES:
                 del self._sent[worker]
-            else:
-                self._sent[worker] = (task, now + 2 * after, 2 * after)
+                continue
+            self._sent[worker] = (task, now + 2 * after, 2 * after)
+            if wanted:
                 self._again(worker)
