@@ -232,9 +232,13 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         machine = Machine(self._max_workers, max_tasks_per_child=min(self._max_tasks or _MOST_TASKS, _MOST_TASKS))
         starter = launcher(setup, self._context)
         reactor = Reactor(machine, starter, self._name)
-        reactor.start()
         # The reactor must not hold the pool, or a forgotten pool would never end.
         weakref.finalize(self, _forgotten, reactor).atexit = False
+        try:
+            reactor.start()
+        except BaseException:  # it may run all the same: a Ctrl-C
+            reactor.post(ev.Shutdown())
+            raise
         return reactor
 
     def _follow_outer(self) -> None:

@@ -2,10 +2,7 @@
 
 import asyncio
 import os
-import pty
-import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,72 +13,13 @@ import pytest
 import chores
 import pressed
 from stoppable import ProcessPoolExecutor, Rung, TaskStopped
+from terminal import Terminal
 from watching import await_file, is_alive, say, until
-
-CTRL_C = b"\x03"
-
-
-class Terminal:
-    """A program on a terminal of its own, and what it has written there."""
-
-    def __init__(self, *args: str) -> None:
-        self.text = ""
-        self.status: int | None = None
-        path = os.pathsep.join(sys.path)
-        command = [sys.executable, str(Path(pressed.__file__)), *args]
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ["PYTHONPATH"] = path
-            os.execv(command[0], command)
-
-    def expect(self, text: str, bound_s: float = 30) -> None:
-        end = time.monotonic() + bound_s
-        while text not in self.text:
-            assert time.monotonic() < end, f"no {text!r} within {bound_s} s in {self.text!r}"
-            assert self._read() or text in self.text, f"ended without {text!r}: {self.text!r}"
-
-    def _read(self) -> bool:
-        if not select.select([self.fd], [], [], 0.1)[0]:
-            return True
-        try:
-            self.text += os.read(self.fd, 4096).decode(errors="replace").replace("\r", "")
-        except OSError:  # EIO: nobody has the other end any more
-            return False
-        return True
-
-    def press(self, heard: str = "press 1") -> None:
-        """Press Ctrl-C until the program has heard it, and has written *heard* for that.
-
-        Python can miss a signal that comes just before a lock begins to sleep: then nobody has heard the press.
-        """
-        for _ in range(10):
-            os.write(self.fd, CTRL_C)
-            end = time.monotonic() + 3
-            while time.monotonic() < end and self._read():
-                if heard in self.text:
-                    return
-        raise AssertionError(f"no {heard!r} in {self.text!r}")
-
-    def end(self, bound_s: float = 30) -> int:
-        """Wait for the program's end; return its status as a shell shows it."""
-        end = time.monotonic() + bound_s
-        while self._read():
-            assert time.monotonic() < end, f"it has not ended: {self.text!r}"
-        _, status = os.waitpid(self.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        self.status = code if code >= 0 else 128 - code
-        return self.status
-
-    def close(self) -> None:
-        if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self.fd)
 
 
 @pytest.fixture
 def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Terminal]:
-    made = Terminal(request.param, str(tmp_path))
+    made = Terminal(pressed, request.param, str(tmp_path))
     yield made
     made.close()
 

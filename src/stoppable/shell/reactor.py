@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import selectors
+import signal
 import threading
 import time
 from collections import deque
@@ -122,7 +123,13 @@ class Reactor:
             self._close()
             raise
         _live.add(self)
-        self._thread.start()
+        # A Ctrl-C inside `Thread.start` can leave the lock of its event held, and the new thread, which has
+        # to set that event, would wait for ever.
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._thread.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def post(self, event: Event, task: Task | None = None) -> None:
         """Have *event* fed to the machine; *task* comes with a Submit. Never blocks."""
@@ -183,6 +190,7 @@ class Reactor:
     # --- its own thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)  # for what callbacks start
         self.selector.register(self._wake, _READ, lambda _: self._wake.clear())
         try:
             while not self.hands.finished:
