@@ -108,16 +108,21 @@ def ctrl_c_ends_the_program() -> bool:
     return isinstance(last, KeyboardInterrupt)
 
 
-def wait_out_at_exit(reactors: Sequence[Leavable]) -> None:
-    """Wait for the pools at the interpreter's end; stop them first if the program ends for a Ctrl-C.
+def wait_out_at_exit(pools: Callable[[], Sequence[Leavable]]) -> None:
+    """Wait for *pools* at the interpreter's end; stop them first if the program ends for a Ctrl-C.
 
     An exception that came out of here would only be told as ignored, and the status would say that all went
     well. So one that comes now is told as any other, and the process ends by its signal.
     """
-    try:
-        wait_out(reactors, KeyboardInterrupt if ctrl_c_ends_the_program() else None)
-    except KeyboardInterrupt as press:
-        sys.excepthook(type(press), press, press.__traceback__)
+    pressed: KeyboardInterrupt | None = None
+    while True:
+        try:
+            wait_out(pools(), KeyboardInterrupt if pressed or ctrl_c_ends_the_program() else None)
+            break
+        except KeyboardInterrupt as press:  # at the end of the wait, or before it had begun: then go back to it
+            pressed = pressed or press
+        except Terminated as end:
+            end_by(end.signal)
+    if pressed is not None:
+        sys.excepthook(type(pressed), pressed, pressed.__traceback__)
         end_by(signal.SIGINT)
-    except Terminated as end:
-        end_by(end.signal)

@@ -295,7 +295,7 @@ def _wait_for_pools_at_exit() -> None:
 
 
 def _end_all() -> None:
-    wait_out_at_exit(_pools())
+    wait_out_at_exit(_pools)
 
 
 def _pools() -> "list[Reactor]":

@@ -1,0 +1,55 @@
+"""Run cells in a notebook's kernel, interrupting some: `python notebook.py < cells.json`, which prints what each wrote.
+
+In a process of its own: what it takes to talk to a kernel stays open for as long as a process lives. A cell
+that writes `ready` is interrupted as the notebook's stop button does.
+"""
+
+import json
+import queue
+import sys
+import time
+
+from jupyter_client.manager import KernelManager
+
+BOUND_S = 60.0
+
+
+def main() -> None:
+    manager = KernelManager()
+    manager.start_kernel()
+    client = manager.client()
+    try:
+        client.start_channels()
+        client.wait_for_ready(timeout=BOUND_S)
+        print(json.dumps([run(manager, client, cell) for cell in json.load(sys.stdin)]))
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def run(manager: KernelManager, client: object, cell: str) -> str:
+    """Return what the cell wrote, and the names of its errors."""
+    number = client.execute(cell)  # type: ignore[attr-defined]
+    text, pressed, end = "", False, time.monotonic() + BOUND_S
+    while time.monotonic() < end:
+        try:
+            message = client.get_iopub_msg(timeout=1)  # type: ignore[attr-defined]
+        except queue.Empty:
+            continue
+        if message["parent_header"].get("msg_id") != number:
+            continue
+        content = message["content"]
+        if message["msg_type"] == "stream":
+            text += content["text"]
+        elif message["msg_type"] == "error":
+            text += f"{content['ename']}\n"
+        elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+            return text
+        if "ready\n" in text and not pressed:
+            pressed = True
+            manager.interrupt_kernel()
+    return f"{text}(no end within {BOUND_S} s)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Interrupting the cells of a notebook: one KeyboardInterrupt, and the pool goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("jupyter_client") is None or find_spec("ipykernel") is None, reason="no kernel here"),
+]
+
+FIRST = """
+import time, stoppable
+from concurrent.futures import wait
+from stoppable import ProcessPoolExecutor
+pool = ProcessPoolExecutor(2)
+def nap(seconds):
+    stoppable.sleep(seconds)
+    return seconds
+print(pool.submit(nap, 0.1).result())
+"""
+IN_RESULT = """
+task = pool.submit(nap, 1000)
+while not task.running(): time.sleep(0.01)
+print("ready", flush=True)
+task.result()
+"""
+AFTER_RESULT = """
+print(task.done(), pool.submit(nap, 0).result())
+task.stop_and_wait()
+print(task.stopped())
+"""
+IN_MAP = """
+for number in (results := pool.map(nap, [0, 1000, 1000])):
+    print("ready", flush=True)
+"""
+AFTER_MAP = "print(pool.submit(nap, 0).result())"
+IN_WITH = """
+with ProcessPoolExecutor(1) as inner:
+    task = inner.submit(nap, 1000)
+    while not task.running(): time.sleep(0.01)
+    print("ready", flush=True)
+"""
+AFTER_WITH = "print(task.result() if not task.stopped() else 'stopped', pool.submit(nap, 0).result())"
+LAST = "pool.shutdown()"
+
+
+def test_an_interrupted_cell_raises_once_and_the_next_one_can_use_the_pool(tmp_path: Path) -> None:
+    """Behaviours 95, 110. A `with` and `map` stop their tasks; one waited for by `result()` goes on until it is stopped."""
+    cells = [FIRST, IN_RESULT, AFTER_RESULT, IN_MAP, AFTER_MAP, IN_WITH, AFTER_WITH, LAST]
+    folders = {name: str(tmp_path) for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "HOME")}
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("notebook.py"))],
+        input=json.dumps(cells),
+        capture_output=True,
+        text=True,
+        env={**os.environ, **folders, "PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    first, in_result, after_result, in_map, after_map, in_with, after_with, last = json.loads(done.stdout)
+    assert first == "0.1\n"
+    assert in_result == "ready\nKeyboardInterrupt\n"
+    assert after_result == "False 0\nTrue\n"
+    assert in_map == "ready\nKeyboardInterrupt\n"
+    assert after_map == "0\n"
+    assert in_with.startswith("ready\n")
+    assert in_with.count("KeyboardInterrupt") == 1
+    assert after_with == "stopped 0\n"
+    assert last == ""
