@@ -28,7 +28,7 @@ if __name__ == "__main__":
     with ProcessPoolExecutor(max_workers=4) as pool:
         running = [pool.submit(task) for task in (polite, deaf, stuck)]
         untouched = pool.submit(pow, 2, 10)
-        time.sleep(1)
+        time.sleep(3)  # for a busy machine; they are at work at once
         for future in running:
             future.cancel()  # returns at once: the standard one does nothing here
             try:
