@@ -1,4 +1,4 @@
-# make demo | test | check | test-all | cpython-suite | races | soak | clean
+# make demo | test | check | test-all | cpython-suite | races | soak | parent-death | clean
 #
 # Each target makes the virtual environment that it needs: .venv with the default Python, or
 # .venv-3.12 with `make test PYTHON=python3.12`.
@@ -20,7 +20,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input install --quiet
 CODE := $(wildcard src tests tools examples bench)
 
-.PHONY: help demo test check test-all cpython-suite races soak clean
+.PHONY: help demo test check test-all cpython-suite races soak parent-death clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -55,6 +55,12 @@ test: $(VENV)/.test
 # Every check runs, so that one look shows all that is wrong.
 check: $(VENV)/.check
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check.sh
+
+# Kill a busy program at random instants, and see that nothing of it is left 2 s later.
+RUNS ?= 200
+SEED ?= 1
+parent-death: $(VENV)/.test
+	$(PY) tests/live/parent_death.py --runs $(RUNS) --seed $(SEED)
 
 test-all:
 	tools/test_all.sh $(ALL_PYTHONS)

@@ -327,6 +327,44 @@ def test_a_forked_child_outlives_the_owner_and_learns_of_it(first: str) -> None:
         assert owner.stdout.read() == b"True orphan True\n"
 
 
+OWNER_THAT_ENDS = """
+import ctypes, os, pickle, resource, signal, sys
+from stoppable.flags import StopToken
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+token = StopToken()
+sys.stdout.buffer.write(pickle.dumps(token))
+sys.stdout.flush()
+sys.stdin.read()
+sys.stderr = None
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("pass", 0),
+        ("raise RuntimeError", 1),
+        ("os._exit(3)", 3),
+        ("os.execv('/bin/sh', ['sh', '-c', 'exit 4'])", 4),
+        ("os.kill(os.getpid(), signal.SIGTERM)", -15),
+        ("os.kill(os.getpid(), signal.SIGKILL)", -9),
+        ("ctypes.string_at(0)", -11),
+    ],
+)
+def test_in_whatever_way_the_owner_ends_its_token_reads_orphan(end: str, code: int) -> None:
+    """Behaviour 26."""
+    with ways.program(OWNER_THAT_ENDS.format(end=end)) as owner:
+        assert owner.stdout is not None
+        assert owner.stdin is not None
+        token = pickle.loads(owner.stdout.read1())
+        assert not token.is_set()
+        owner.stdin.close()
+        assert token.wait(ways.HANG_S)
+        assert token.reason.kind is StopKind.ORPHAN
+        assert owner.wait(ways.HANG_S) == code
+
+
 def test_a_stale_handle_never_finds_another_file() -> None:
     token = StopToken()
     _, (handles, deadline, name) = token.__reduce__()[:2]

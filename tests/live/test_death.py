@@ -3,12 +3,10 @@
 import contextlib
 import multiprocessing
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,76 +15,9 @@ import chores
 import doomed
 from stoppable import ProcessPoolExecutor, WorkerDied
 from stoppable.shell.control import Control, Op
-from watching import await_file, is_alive, marked, name_of, say, until
+from watching import await_file, is_alive, name_of, say, until
 
 METHODS = ("none", "fork", "spawn", "forkserver")
-
-
-@pytest.fixture
-def mark() -> Iterator[str]:
-    """A mark for the environment of a program; whoever still carries it at the end is ended."""
-    name = f"DOOMED={secrets.token_hex(8)}"
-    yield name
-    for pid in marked(name):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _doom(method: str, scene: str, folder: Path, mark: str) -> tuple["subprocess.Popen[str]", dict[int, str]]:
-    """Start the program, wait until its scene is set, and return it with all its processes."""
-    program = subprocess.Popen(
-        [sys.executable, str(Path(doomed.__file__)), method, scene, str(folder)],
-        # Its own temp folder: multiprocessing's helpers cannot tidy up for a parent that was killed.
-        env={**os.environ, "DOOMED": mark.partition("=")[2], "TMPDIR": str(folder)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert program.stdout is not None
-    assert program.stdout.readline() == "ready\n"
-    return program, marked(mark)
-
-
-def _kill(program: "subprocess.Popen[str]") -> None:
-    program.kill()
-    program.wait(30)
-    assert program.stdout is not None
-    program.stdout.close()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scene", [scene for scene in doomed.SCENES if scene != "sibling"])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_killed_parent_leaves_no_process_whatever_its_workers_do(
-    method: str, scene: str, tmp_path: Path, mark: str
-) -> None:
-    """Behaviour 97. No worker, nested worker, grandchild in any session, or helper outlives it."""
-    program, before = _doom(method, scene, tmp_path, mark)
-    try:
-        assert len(before) >= (1 if scene == "starting" else 2)
-        if "child" in scene or "daemon" in scene:
-            # It is a fork of the worker at first, and takes its own name when it gets to run.
-            until(lambda: any(what.startswith("sleep") for what in marked(mark).values()), "the task's own process")
-        if scene == "nested":
-            assert sum(what.startswith("stoppable-ward") for what in before.values()) >= 2
-    finally:
-        _kill(program)
-    until(lambda: not marked(mark), f"nothing lives of {before}; now {marked(mark)}", 15)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_a_sibling_that_inherited_every_descriptor_keeps_no_worker_alive(
-    method: str, tmp_path: Path, mark: str
-) -> None:
-    """Behaviour 97. The end of a socket would not tell: a forked sibling holds it open."""
-    program, before = _doom(method, "sibling", tmp_path, mark)
-    sibling = int((tmp_path / "sibling").read_text())
-    ours = [pid for pid in before if name_of(pid).startswith("stoppable")]
-    assert len(ours) >= 2
-    _kill(program)
-    # multiprocessing's own helpers do wait for the end of a pipe, which the sibling holds open.
-    until(lambda: not any(map(is_alive, ours)), f"none lives of {before}", 15)
-    assert is_alive(sibling)
 
 
 def test_a_guard_that_starts_after_the_parents_end_still_ends_whom_it_was_told_to_guard() -> None:
@@ -96,8 +27,10 @@ def test_a_guard_that_starts_after_the_parents_end_still_ends_whom_it_was_told_t
     guarded = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        Control(ours).send(Op.GUARD, 0, guarded.pid)
-        program = f"from stoppable.shell.warden import main; main({theirs.fileno()}, {parent.pid})"
+        pidfd = os.pidfd_open(guarded.pid)
+        Control(ours).send(Op.GUARD, 0, guarded.pid, fds=(pidfd,))
+        os.close(pidfd)
+        program = f"from stoppable.shell.warden import main; main({theirs.fileno()}, {parent.pid}, range(0), True)"
         path = os.pathsep.join(sys.path)
         guard = subprocess.Popen(
             [sys.executable, "-c", program], pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": path}
@@ -121,15 +54,18 @@ def _warden(worker: int) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["none", "fork"])
 def test_a_killed_warden_costs_the_running_tasks_and_no_other(method: str, tmp_path: Path) -> None:
-    """The workers and what they had started are gone; those that waited run with another warden."""
+    """The workers and what they had started are gone; those that waited run with another warden.
+
+    What they had started carries the pool's mark, in whatever session, also with an environment of its own.
+    """
     context = None if method == "none" else multiprocessing.get_context(method)
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        running = pool.submit(chores.daemon, str(tmp_path / "begun"))
+        running = pool.submit(doomed.with_family, str(tmp_path / "begun"))
         waiting = [pool.submit(chores.double, n) for n in range(5)]
         worker = int(await_file(tmp_path / "begun"))
         workers, warden = pool.workers(), _warden(worker)
         below = _below(worker)
-        assert below
+        assert len(below) >= 7
         os.kill(warden, signal.SIGKILL)
         with pytest.raises(WorkerDied):
             running.result(30)
@@ -199,6 +135,23 @@ def test_a_worker_killed_from_outside_costs_only_its_task(method: str, tmp_path:
             await_file(tmp_path / f"both{n}")
         say(tmp_path / "stop", "now")
         assert [task.result(30) for task in both] == ["now", "now"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_worker_killed_from_outside_leaves_nothing_that_its_task_started(method: str, tmp_path: Path) -> None:
+    """Behaviour 65. Under each start method: daemons and sessions of their own, too."""
+    context = None if method == "none" else multiprocessing.get_context(method)
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        victim = pool.submit(doomed.with_family, str(tmp_path / "begun"))
+        worker = int(await_file(tmp_path / "begun"))
+        below = _below(worker)
+        assert len(below) >= 7
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(WorkerDied):
+            victim.result(30)
+        until(lambda: not any(map(is_alive, below)), f"none lives of {below}")
+        assert pool.submit(chores.double, 4).result(30) == 8
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Looking at processes from outside: who is alive, who carries a mark, and waiting until something is so.
+"""Looking at processes from outside: who is alive, what it is, and waiting until something is so.
 
 It only looks; it ends nothing.
 """
@@ -40,21 +40,13 @@ def name_of(pid: int) -> str:
         return ""
 
 
-def marked(mark: str) -> dict[int, str]:
-    """Return the living processes that were started with `mark` (NAME=value) in their environment, with what they are."""
-    needle, found = mark.encode(), {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        pid = int(entry)
-        try:
-            environ = Path(f"/proc/{pid}/environ").read_bytes()
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if needle in environ.split(b"\0") and is_alive(pid):
-            found[pid] = f"{name_of(pid)}: {command.replace(bytes(1), b' ').decode(errors='replace')[:150]}"
-    return found
+def describe(pid: int) -> str:
+    """Return the name and the command line of *pid*."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        command = b""
+    return f"{name_of(pid)}: {command.replace(bytes(1), b' ').decode(errors='replace')[:150]}"
 
 
 def say(path: str | os.PathLike[str], text: str = "") -> None:

@@ -13,14 +13,14 @@ _MAX_FDS = 2
 
 
 class Op(IntEnum):
-    """What a message says. `who` is a worker's id, for GUARD a process id."""
+    """What a message says. `who` is a worker's id; GUARD has a process id as its value."""
 
     SPAWN = 1  # with two descriptors: the worker's socket and its page
     INTERRUPT = 2
     TERMINATE = 3
     KILL = 4
     STACK = 5
-    GUARD = 6  # end this process, too, when the parent is gone
+    GUARD = 6  # with its pidfd: end this process, too, when the parent is gone
 
     BORN = 10  # value: the process id
     EXITED = 11  # value: the status as os.waitpid gives it

@@ -11,10 +11,12 @@ They only launch and deliver; they decide nothing. All are used by the reactor's
 import errno
 import marshal
 import os
-import secrets
+import select
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.context import BaseContext
@@ -22,21 +24,21 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from stoppable import wire
-from stoppable.shell import warden
+from stoppable.shell import marks, tree, warden
 from stoppable.shell.control import Control, Op
 from stoppable.worker.main import work
 from stoppable.worker.setup import Setup
 
 _STUB = (
     "import os,sys,marshal\n"
-    "parent,path=marshal.loads(os.read({fd},1<<20))\n"
+    "parent,path,first,last,guards=marshal.loads(os.read({fd},1<<20))\n"
     "sys.path[:]=path\n"
     "from stoppable.shell.warden import main\n"
-    "main({fd},parent)"
+    "main({fd},parent,range(first,last),guards)"
 )
 
 
-MARK = "STOPPABLE_WARDEN"
+_GUARD_WAIT_S = 10.0  # for a guard that is told so much at once that it reads no more
 
 
 class Born(NamedTuple):
@@ -71,6 +73,7 @@ class WardenLauncher:
     """
 
     eager = False  # whether it must be started before the first thread of the pool
+    guards = False  # whether the warden only ends workers that others have started
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -78,8 +81,7 @@ class WardenLauncher:
         self.living: dict[int, int | None] = {}  # worker -> process id, None until it is born
         self._process: subprocess.Popen[bytes] | BaseProcess | None = None
         self._setup_frame: bytes | None = None
-        # In the environment of the warden and all below it: how what escaped is found if the warden is killed.
-        self.mark = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self.marks = marks.new()  # how what escaped is found if the warden is killed
 
     # --- start and end -----------------------------------------------------------------------
 
@@ -105,11 +107,10 @@ class WardenLauncher:
 
         fd = theirs.fileno()
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-        ours.send(marshal.dumps((os.getpid(), sys.path)))
+        ours.send(marshal.dumps((os.getpid(), sys.path, self.marks.start, self.marks.stop, self.guards)))
         return subprocess.Popen(
             [os.fsdecode(get_executable()), *flags, "-c", _STUB.format(fd=fd)],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, MARK: self.mark},
             pass_fds=[fd],
             start_new_session=True,
         )
@@ -134,6 +135,9 @@ class WardenLauncher:
             self.control.close()
             self.control = None
         process, self._process = self._process, None
+        if process is not None and process.pid is not None:
+            with suppress(OSError):
+                os.kill(process.pid, signal.SIGCONT)  # our child, not reaped: one that was stopped would never end
         if isinstance(process, subprocess.Popen):
             process.wait()
         elif process is not None:
@@ -189,17 +193,11 @@ class WardenLauncher:
 
     def _lost(self) -> Iterator[News]:
         """Clean up after a warden that was killed: the kernel has killed its workers, we end what they left."""
-        from stoppable.shell import tree
-
         yield Lost()
         lost = dict(self.living)
         self.end()
-        sessions = tree.sessions()
-        ended = {pid for pid in lost.values() if pid is not None}
-        for member in [member for pid in ended for member in sessions.get(pid, ())]:
-            tree.kill(member)
-            ended.add(member)
-        tree.reap_as_init(ended | tree.kill_marked(f"{MARK}={self.mark}"))
+        killed = marks.kill_all(self.marks)
+        tree.reap_as_init(killed | {pid for pid in lost.values() if pid is not None})
         for worker in lost:
             yield Gone(worker, None)
 
@@ -229,7 +227,7 @@ class ForkLauncher(WardenLauncher):
         context: Any = self._context
         process: BaseProcess = context.Process(
             target=warden.fork_main,
-            args=(theirs, ours.fileno(), self.setup, (MARK, self.mark)),
+            args=(theirs, ours.fileno(), os.getpid(), self.setup, self.marks.start),
             name=f"{self.setup.name}-warden",
         )
         process.start()
@@ -242,17 +240,22 @@ class ForkLauncher(WardenLauncher):
 class ContextLauncher(WardenLauncher):
     """Workers are processes of a multiprocessing context; the warden only guards them."""
 
+    guards = True
+
     def __init__(self, setup: Setup, context: BaseContext) -> None:
         super().__init__(setup)
         self._context = context
         self._processes: dict[int, BaseProcess] = {}
+        self._pidfds: dict[int, int] = {}  # of those that are our own children
         setup.inherited = True  # the context sets up `__main__` and the paths itself
 
     def spawn(self, worker: int, sock: socket.socket, page_fd: int) -> None:
         context: Any = self._context
+        control, mark = self.control, marks.one(self.marks, worker).start
+        assert control is not None
         process: BaseProcess = context.Process(
             target=_context_main,
-            args=(_Duplicate(sock.fileno()), _Duplicate(page_fd), self.setup),
+            args=(_Duplicate(sock.fileno()), _Duplicate(page_fd), _Duplicate(control.sock.fileno()), mark, self.setup),
             name=f"{self.setup.name}-{worker}",
         )
         try:
@@ -262,9 +265,11 @@ class ContextLauncher(WardenLauncher):
         assert process.pid is not None
         self._processes[worker] = process
         self.living[worker] = process.pid
-        if self.control is not None:
+        if self._context.get_start_method() == "spawn":
             with suppress(OSError):
-                self.control.send(Op.GUARD, 0, process.pid)
+                self._pidfds[worker] = os.pidfd_open(process.pid)
+        with suppress(OSError):
+            _guard(control, process.pid)
 
     def first_frame(self) -> bytes:
         return b""
@@ -275,29 +280,56 @@ class ContextLauncher(WardenLauncher):
             warden.carry_out(op, pid)
 
     def sentinels(self) -> dict[int, int]:
-        return {process.sentinel: worker for worker, process in self._processes.items()}
+        # The sentinel of a spawned process is the end of a pipe, which whatever its task forked holds open;
+        # that of the fork server's is written to.
+        return {self._pidfds.get(worker, process.sentinel): worker for worker, process in self._processes.items()}
 
     def reap(self, worker: int) -> News | None:
         process = self._processes.get(worker)
         if process is None:
             return None
-        process.join(1.0)
         code = process.exitcode
         if code is None:
+            process.join(1.0)  # its pipe ends a little before itself
+            code = process.exitcode
+        if code is None:
             return None
+        if worker in self._pidfds:
+            os.close(self._pidfds.pop(worker))
         del self._processes[worker], self.living[worker]
         process.close()
+        if code != 0:
+            marks.kill_all(marks.one(self.marks, worker))  # a worker that ends well may leave processes
         return Gone(worker, code)
+
+    def end(self) -> None:
+        super().end()
+        while self._pidfds:
+            os.close(self._pidfds.popitem()[1])
 
     def _lost(self) -> Iterator[News]:
         """A guard that was killed is replaced; the workers are not its children and live on."""
         yield Lost()
-        processes, living = self._processes, dict(self.living)
-        self.end()
-        self._processes, self.living = processes, living
+        living = dict(self.living)
+        super().end()
+        self.living = living
         control = self.start()
         for pid in living.values():
-            control.send(Op.GUARD, 0, pid or 0)
+            with suppress(OSError):
+                _guard(control, pid or 0)
+
+
+def _guard(control: Control, pid: int) -> None:
+    """Have the process ended when the parent is gone.
+
+    Raises:
+        OSError: it has ended, or the guard has.
+    """
+    pidfd = os.pidfd_open(pid)
+    try:
+        control.send(Op.GUARD, 0, pid, fds=(pidfd,))
+    finally:
+        os.close(pidfd)
 
 
 class _Duplicate:
@@ -315,12 +347,34 @@ class _Duplicate:
         self._fd = travelled.detach()
 
     def detach(self) -> int:
+        os.set_inheritable(self._fd, False)  # it came through an exec, and must not go on through another
         return self._fd
 
 
-def _context_main(sock: _Duplicate, page: _Duplicate, setup: Setup) -> None:
+def _context_main(sock: _Duplicate, page: _Duplicate, control: _Duplicate, mark: int, setup: Setup) -> None:
     """Be a worker in a process that a multiprocessing context has started."""
+    marks.put(mark)
+    if not _is_guarded(Control(socket.socket(fileno=control.detach()))):
+        os._exit(1)  # the parent is gone; or the guard alone, then the pool starts another worker, too
     work(socket.socket(fileno=sock.detach()), page.detach(), setup)
+
+
+def _is_guarded(control: Control) -> bool:
+    """Say to the guard that it shall end this process with the parent; False if there is no guard any more.
+
+    The parent says it, too, as soon as it has our process id; but it can be killed before.
+    """
+    try:
+        _guard(control, os.getpid())
+        end = time.monotonic() + _GUARD_WAIT_S
+        while control.waiting and time.monotonic() < end:
+            select.select([], [control.sock], [], 1.0)
+            control.flush()
+        return not control.waiting
+    except OSError:
+        return False
+    finally:
+        control.close()
 
 
 def launcher(setup: Setup, context: BaseContext | None) -> WardenLauncher:

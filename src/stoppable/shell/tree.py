@@ -61,16 +61,6 @@ def _parent(pid: int) -> int:
     return int(fields[1]) if fields else 0
 
 
-def sessions() -> dict[int, list[int]]:
-    """Return the living processes of each session, by the session's id."""
-    found: dict[int, list[int]] = {}
-    for pid in _all_processes():
-        fields = _stat(pid)
-        if fields and fields[0] != b"Z":
-            found.setdefault(int(fields[3]), []).append(pid)
-    return found
-
-
 def descendants(pid: int) -> list[int]:
     """Return all descendants of *pid*, parents before their children."""
     found = children(pid)
@@ -120,19 +110,6 @@ def kill(pid: int) -> None:
     send(pid, signal.SIGKILL)
 
 
-def kill_marked(mark: str) -> set[int]:
-    """Kill every process that has *mark* (NAME=value) in the environment it was started with; return which.
-
-    For what has lost all its parents: it is nobody's descendant any more. A process that was started
-    with an environment of its own is not found.
-    """
-    needle = mark.encode()
-    killed: set[int] = set()
-    while new := {pid for pid in _all_processes() if pid not in killed and _kill_if_marked(pid, needle)}:
-        killed |= new
-    return killed
-
-
 def reap_as_init(pids: Iterable[int]) -> None:
     """If we are process 1, take the statuses of *pids*, which were killed and have lost their parents.
 
@@ -151,21 +128,3 @@ def reap_as_init(pids: Iterable[int]) -> None:
             finally:
                 os.close(fd)
             os.waitpid(pid, os.WNOHANG)
-
-
-def _kill_if_marked(pid: int, needle: bytes) -> bool:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:
-        return False
-    try:
-        # Read while we hold the pidfd: the id cannot have been given to another process meanwhile.
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            if needle not in file.read().split(b"\0"):
-                return False
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    except OSError:
-        return False
-    finally:
-        os.close(pidfd)
-    return True

@@ -24,8 +24,8 @@ import sys
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
-from stoppable.shell import tree
-from stoppable.shell.control import Control, Message, Op
+from stoppable.shell import marks, tree
+from stoppable.shell.control import Control, Op
 from stoppable.worker import start
 
 
@@ -37,17 +37,25 @@ class Newborn(NamedTuple):
 
 
 class Warden:
-    """The warden's state. `run` returns only in a newly forked worker."""
+    """The warden's state. `run` returns only in a newly forked worker.
 
-    def __init__(self, control: Control, parent: int) -> None:
+    Args:
+        control: to the parent.
+        parent: its process id.
+        strays: the marks of processes to end with the parent, although they may not be below us.
+    """
+
+    def __init__(self, control: Control, parent: int, strays: range = range(0)) -> None:
         self.control = control
         self.parent = parent
+        self.strays = strays
         self.workers: dict[int, int] = {}  # worker id -> process id, until reaped
         self.ids: dict[int, int] = {}
         self.left: set[int] = set()  # processes that tasks left behind when their worker retired in peace
-        self.guarded: dict[int, int] = {}  # process id -> pidfd, of workers that are not our children
+        self.guarded: dict[int, int] = {}  # pidfd -> process id, of workers that are not our children
         self.poll = select.poll()
         self.fds: list[int] = []
+        self.parents_end: list[int] = []  # the parent's pidfd, if the kernel has such
 
     def run(self) -> Newborn:
         """Serve until the parent is gone, then end this process; return only in a forked worker."""
@@ -62,7 +70,7 @@ class Warden:
                     newborn = self._serve()
                     if newborn is not None:
                         return newborn
-                elif fd in self.guarded.values():
+                elif fd in self.guarded:
                     self._forget_guarded(fd)
                 else:
                     self._end()  # the parent's pidfd
@@ -75,6 +83,7 @@ class Warden:
         self.fds = [wake, waker]
         self.poll.register(wake, select.POLLIN)
         self.poll.register(self.control.sock.fileno(), select.POLLIN)
+        start.be_woken_by_the_end_of_the_parent()
         try:
             parent = os.pidfd_open(self.parent)
         except OSError as error:
@@ -82,6 +91,7 @@ class Warden:
                 self._end()
         else:
             self.fds.append(parent)
+            self.parents_end = [parent]
             self.poll.register(parent, select.POLLIN)
         # Without pidfd (Linux < 5.3) the end of the control socket is what tells us; a forked sibling
         # of ours that inherited the parent's end can then delay it.
@@ -104,8 +114,10 @@ class Warden:
                 newborn = self._fork(message.who, fds)
                 if newborn is not None:
                     return newborn
-            else:
-                self._deliver(message)
+            elif message.op == Op.GUARD:
+                self._guard(message.value, fds)
+            elif (pid := self.workers.get(message.who)) is not None:
+                carry_out(message.op, pid)
 
     def _fork(self, worker: int, fds: list[int]) -> Newborn | None:
         sock_fd, page_fd = fds
@@ -128,26 +140,22 @@ class Warden:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.control.close()
-        for fd in (*self.fds, *self.guarded.values()):
+        for fd in self.fds:
             os.close(fd)
         return Newborn(socket.socket(fileno=sock_fd), page_fd)
 
-    def _deliver(self, message: Message) -> None:
-        if message.op == Op.GUARD:
-            with suppress(OSError):
-                pidfd = os.pidfd_open(message.value)
-                self.guarded[message.value] = pidfd
-                self.poll.register(pidfd, select.POLLIN)
-            return
-        pid = self.workers.get(message.who)
-        if pid is not None:
-            carry_out(message.op, pid)
+    def _guard(self, pid: int, pidfds: list[int]) -> None:
+        """Note whom to end with the parent: the parent and the process itself say it, whoever comes first."""
+        for pidfd in pidfds:
+            self.guarded[pidfd] = pid
+            self.poll.register(pidfd, select.POLLIN)
 
     def _tell(self, op: Op, who: int, value: int) -> None:
         try:
             self.control.send(op, who, value)
             while self.control.waiting:  # the parent is slow: nothing is more urgent than not losing this
-                select.select([], [self.control.sock], [], 1.0)
+                if select.select(self.parents_end, [self.control.sock], [], 1.0)[0]:
+                    self._end()  # a fork of the parent holds the other end, which nobody reads any more
                 self.control.flush()
         except (BrokenPipeError, ConnectionError):
             self._end()
@@ -182,25 +190,35 @@ class Warden:
     def _forget_guarded(self, pidfd: int) -> None:
         self.poll.unregister(pidfd)
         os.close(pidfd)
-        self.guarded = {pid: fd for pid, fd in self.guarded.items() if fd != pidfd}
+        del self.guarded[pidfd]
 
     def _take_last_orders(self) -> None:
-        """Learn whom else to guard: the parent's end may be seen before its last orders are read."""
+        """Learn whom else to guard: the parent's end may be seen before its last orders are read.
+
+        Who wants to be guarded from now on is told that there is no guard: it cannot send.
+        """
+        with suppress(OSError):
+            self.control.sock.shutdown(socket.SHUT_RD)
         with suppress(BlockingIOError):
             while (got := self.control.receive()) is not None:
                 message, fds = got
-                for fd in fds:
-                    os.close(fd)
                 if message.op == Op.GUARD:
-                    self._deliver(message)
+                    self._guard(message.value, fds)
+                else:
+                    for fd in fds:
+                        os.close(fd)
 
     def _end(self) -> NoReturn:
         """Kill all that is below us, wait until it is gone, and end this process."""
         signal.set_wakeup_fd(-1)
         self._take_last_orders()
-        for pid in self.guarded:  # those that have ended were forgotten when their pidfd said so
-            if not select.select([self.guarded[pid]], [], [], 0)[0]:
+        for pidfd, pid in self.guarded.items():
+            with suppress(ProcessLookupError):
+                # Once it is stopped, its id stays its own.
+                signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
                 tree.kill(pid)
+        if self.strays:
+            marks.kill_all(self.strays)
         while below := tree.children(os.getpid()):
             for pid in below:
                 tree.kill(pid)
@@ -223,16 +241,25 @@ def carry_out(op: int, pid: int) -> None:
         tree.send(pid, start.STACK_SIGNAL)
 
 
-def main(control_fd: int, parent: int) -> None:
-    """Be the warden of a pool in a fresh interpreter; in each fork, be its worker. Never returns."""
+def main(control_fd: int, parent: int, of_pool: range, guards: bool) -> None:
+    """Be the warden of a pool in a fresh interpreter; in each fork, be its worker. Never returns.
+
+    Args:
+        control_fd: the socket to the parent.
+        parent: its process id.
+        of_pool: the pool's marks.
+        guards: whether the workers are started by others, and are only to be ended.
+    """
     sock = socket.socket(fileno=control_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start.become_subreaper()
     start.name_process("stoppable-ward")
-    serve(sock, parent, None)
+    if not guards:
+        marks.put(of_pool.start)
+    serve(sock, parent, None, of_pool if guards else range(0))
 
 
-def serve(sock: socket.socket, parent: int, setup: object) -> None:
+def serve(sock: socket.socket, parent: int, setup: object, strays: range = range(0)) -> None:
     """Run the warden's loop; in a forked worker, run the worker with *setup*. Never returns."""
     # Imported before the first fork, so that every worker has them for nothing. None starts a thread.
     from stoppable.worker import main as worker
@@ -240,11 +267,11 @@ def serve(sock: socket.socket, parent: int, setup: object) -> None:
 
     assert setup is None or isinstance(setup, Setup)
     warden = os.getpid()
-    newborn = Warden(Control(sock), parent).run()
+    newborn = Warden(Control(sock), parent, strays).run()
     worker.work(newborn.sock, newborn.page_fd, setup, watcher=warden)
 
 
-def fork_main(sock: socket.socket, parent_sock_fd: int, setup: object, mark: tuple[str, str]) -> None:
+def fork_main(sock: socket.socket, parent_sock_fd: int, parent: int, setup: object, mark: int) -> None:
     """Be the warden of a pool with the fork start method: this process is itself a fork of the user's.
 
     It takes the place of the user's process as the one to fork from, at the pool's start, while a
@@ -253,9 +280,8 @@ def fork_main(sock: socket.socket, parent_sock_fd: int, setup: object, mark: tup
     import atexit
 
     atexit._clear()
-    parent = os.getppid()
     os.close(parent_sock_fd)
-    os.environ[mark[0]] = mark[1]
+    marks.put(mark)
     start.reset_inherited()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start.become_subreaper()

@@ -21,7 +21,7 @@ from stoppable.worker.loop import Loop
 from stoppable.worker.page import Page
 from stoppable.worker.setup import Setup
 
-_KILL_WAIT_S = 2.0
+_KILL_WAIT_S = 1.0
 
 
 def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watcher: int | None = None) -> None:

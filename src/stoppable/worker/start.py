@@ -39,6 +39,15 @@ def become_subreaper() -> None:
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def be_woken_by_the_end_of_the_parent() -> None:
+    """Have SIGCONT sent to this process when its parent ends, so that being stopped cannot keep it from seeing that.
+
+    It comes at the end of the parent's thread that forked us, and of each that takes its place: too
+    early does no harm.
+    """
+    prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
+
+
 def die_with(parent: int) -> None:
     """Be killed when the process *parent*, our parent, ends; leave at once if it has already.
 
