@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stoppable.reason import StopReason as StopReason
     from stoppable.reason import StopSource as StopSource
     from stoppable.rung import Rung as Rung
+    from stoppable.shell.tally import Statistics as Statistics
     from stoppable.shell.task import Report as Report
     from stoppable.terminated import Terminated as Terminated
     from stoppable.worker.intask import beat as beat
@@ -54,6 +55,7 @@ _HOMES = {
     "Report": "shell.task",
     "Rung": "rung",
     "SignalHandlers": "handlers",
+    "Statistics": "shell.tally",
     "StopInterrupt": "errors",
     "StopKind": "reason",
     "StopPolicy": "core.ladder",

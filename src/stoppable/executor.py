@@ -31,6 +31,7 @@ from stoppable.rung import Rung
 from stoppable.shell.launch import launcher
 from stoppable.shell.leaving import wait_out
 from stoppable.shell.reactor import Reactor
+from stoppable.shell.tally import Statistics
 from stoppable.shell.task import SHOWN_BYTES, Task
 from stoppable.worker import intask
 from stoppable.worker import setup as setups
@@ -264,6 +265,14 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         if reactor is None:
             return []
         return [pid for pid in list(reactor.launcher.living.values()) if pid]
+
+    def statistics(self) -> Statistics:
+        """Return what has become of the tasks so far. Cheap, and for any thread: a metrics library may ask often."""
+        reactor = self._reactor
+        if reactor is None:
+            return Statistics()
+        machine = reactor.machine
+        return reactor.hands.tally.read(reactor.unfinished(), machine.running, len(self.workers()), machine.spawned)
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from stoppable.shell.channel import LAST_READS, READS, Channel
 from stoppable.shell.control import Op
 from stoppable.shell.deliver import Delivery
 from stoppable.shell.launch import Born, Gone, Lost, News, NotBorn, WardenLauncher
+from stoppable.shell.tally import Tally
 from stoppable.shell.task import Task
 from stoppable.shell.watch import READ, WRITE, Watch
 from stoppable.wire import Frame, Kind
@@ -43,6 +44,7 @@ class Hands:
         self._pace = Pace()
         self.unsettled: list[tuple[Task, ev.Resolve]] = []
         self.delivery = Delivery(self.tasks, self.channels, self._order)
+        self.tally = Tally()
         self.finished = False
         self.dead = False  # a task was refused because no workers can be started
         self.broken = ""  # why workers cannot be started, once that is known
@@ -111,6 +113,7 @@ class Hands:
         self._reactor.later(ev.SpawnFailed(ev.WorkerId(worker)))
 
     def _retire(self, action: ev.Retire) -> None:
+        self.tally.retired += 1
         channel = self.channels.get(action.worker)
         if channel is not None:
             self._write(channel, wire.head(Kind.RETIRE, 0))
@@ -183,13 +186,18 @@ class Hands:
         """Tell the futures of the tasks that have ended, and run what waits for them."""
         while self.unsettled:
             batch, self.unsettled = self.unsettled, []
+            self.tally.ended += len(batch)
             for task, end in batch:
-                sink = task.sink
+                sink, answer = task.sink, task.answer
                 try:
                     task.settle(end, self.why_broken())
                 except BaseException as error:
                     log.exception("the end of %s could not be told as it was", task.name)
                     sink._finish_error(error)
+                if answer is None or answer.kind != Kind.VALUE:
+                    self.tally.note(task, end)
+                elif task.rungs:
+                    self.tally.climb(task)
 
     def why_broken(self) -> str:
         """Return why workers cannot be started."""
