@@ -17,7 +17,7 @@ from stoppable.shell.deliver import Delivery
 from stoppable.shell.launch import Born, Gone, Lost, News, NotBorn, WardenLauncher
 from stoppable.shell.tally import Tally
 from stoppable.shell.task import Task
-from stoppable.shell.watch import READ, WRITE, Watch
+from stoppable.shell.watch import READ, WRITE
 from stoppable.wire import Frame, Kind
 from stoppable.worker import page as pages
 from stoppable.worker.loop import unpack_progress
@@ -37,7 +37,7 @@ class Hands:
     def __init__(self, reactor: "Reactor", launcher: WardenLauncher) -> None:
         self._reactor = reactor
         self._launcher = launcher
-        self._watch = Watch(reactor.selector)
+        self._watch = reactor.watch
         self.tasks: dict[int, Task] = {}
         self.channels: dict[int, Channel] = {}
         self._unwritten: dict[int, Channel] = {}  # worker -> channel that something was queued for in this turn

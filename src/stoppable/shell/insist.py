@@ -30,6 +30,9 @@ class Insistence:
         """The interrupt was sent for the first time."""
         self._sent[worker] = (task, now + _FIRST_S, _FIRST_S)
 
+    def __bool__(self) -> bool:
+        return bool(self._sent)
+
     def due(self) -> float | None:
         """Return when to `look`, or None while there is nothing to look at."""
         return min((when for _, when, _ in self._sent.values()), default=None)

@@ -14,7 +14,6 @@ Invariants (the contract of the machine, see `core/events.py`):
 import logging
 import math
 import os
-import selectors
 import signal
 import threading
 import time
@@ -31,10 +30,10 @@ from stoppable.shell.hands import Hands
 from stoppable.shell.launch import WardenLauncher
 from stoppable.shell.leaving import wait_out_at_exit
 from stoppable.shell.task import Task
+from stoppable.shell.watch import Watch
 
 log = logging.getLogger("stoppable")
 _MAIL = 128  # at most so much in one turn: the workers are not to wait until a flood is over
-_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 Mail = tuple[Event, "Task | None"] | Callable[[], object]
 
 
@@ -95,8 +94,9 @@ class Reactor:
         self.name = name
         self.pid = os.getpid()
         self.finished = Latch()
-        self.selector = selectors.DefaultSelector()
+        self.watch = Watch()
         self.hands = Hands(self, launcher)
+        self._insistence = self.hands.delivery.insistence
         self._mail: deque[Mail] = deque()
         self._wake = Wake()
         self._sleep = 0  # the number of the sleep that the thread is in, or 0 while it is awake
@@ -191,7 +191,7 @@ class Reactor:
 
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)  # for what callbacks start
-        self.selector.register(self._wake, _READ, lambda _: self._wake.clear())
+        self.watch.put_bell(self._wake.fileno(), self._wake.clear)
         try:
             while not self.hands.finished:
                 self._turn()
@@ -219,20 +219,20 @@ class Reactor:
 
     def _close(self) -> None:
         self.hands.close()
-        self.selector.close()
+        self.watch.close()
         self._wake.close()
         _live.discard(self)
 
     def _turn(self) -> None:
-        for key, mask in self.selector.select(self._patience()):
-            key.data(mask)
+        self.watch.wait(self._patience())
         self._sleep = 0
-        self._take_mail()
+        if self._mail:
+            self._take_mail()
         due = self.machine.deadline()
-        now = time.monotonic()
-        if due is not None and due <= now:
+        if due is not None and due <= time.monotonic():
             self.feed(Tick())
-        self.hands.delivery.insistence.look(now)
+        if self._insistence:
+            self._insistence.look(time.monotonic())
         self.hands.flush()
         self.hands.settle()
 
@@ -242,8 +242,10 @@ class Reactor:
         self._sleep = self._slept
         if self._mail or self.hands.unsettled:
             return 0.0
-        dues = [due for due in (self.machine.deadline(), self.hands.delivery.insistence.due()) if due is not None]
-        return max(0.0, min(dues) - time.monotonic()) if dues else None
+        due = self.machine.deadline()
+        if self._insistence:
+            due = min(each for each in (due, self._insistence.due()) if each is not None)
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def _take_mail(self) -> None:
         for _ in range(min(len(self._mail), _MAIL)):
