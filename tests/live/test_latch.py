@@ -113,13 +113,15 @@ class Pool:
 
     def __init__(self, presses: list[float], clock: SimpleNamespace) -> None:
         self.presses, self.clock, self.stops = presses, clock, []  # type: ignore[var-annotated]
-        self.hands = SimpleNamespace(tasks={})
 
     def stop_all(self, rung: Rung, _: object) -> None:
         self._press()
         self.stops.append(rung)
 
-    def post(self, _: object) -> None: ...
+    def wind_down(self) -> None: ...
+
+    def unfinished(self) -> int:
+        return 0
 
     def join(self) -> None:
         self._press()
@@ -147,5 +149,5 @@ def test_a_press_counts_from_when_it_came_not_from_when_it_was_heeded(
     clock.monotonic = lambda: clock.now
     monkeypatch.setattr(leaving, "time", clock)
     pool: Any = Pool(presses, clock)
-    leaving.wait_out(pool, KeyboardInterrupt)
+    leaving.wait_out([pool], KeyboardInterrupt)
     assert pool.stops == stops
