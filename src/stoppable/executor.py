@@ -25,7 +25,7 @@ from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.groups import TaskGroup, race
 from stoppable.members import OnError
-from stoppable.options import SubmitOptions, seconds
+from stoppable.options import SubmitOptions, positive_seconds, seconds
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.launch import launcher
@@ -56,6 +56,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         max_tasks_per_child: a worker is replaced after so many tasks; None: never.
         policy: how stops climb.
         timeout: seconds that a task may run, for all tasks that are not given their own.
+        watchdog: seconds that a task may run without calling any in-task function, for the same tasks.
         name: of the pool, shown in logs and in the process table.
 
     Raises:
@@ -73,6 +74,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         max_tasks_per_child: int | None = None,
         policy: StopPolicy = StopPolicy(),
         timeout: float | None = None,
+        watchdog: float | None = None,
         name: str | None = None,
     ) -> None:
         if initializer is not None and not callable(initializer):
@@ -87,6 +89,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             raise TypeError(f"policy must be a StopPolicy, was {policy!r}")
         self._policy = policy
         self._timeout = seconds("timeout", timeout)
+        self._watchdog = positive_seconds("watchdog", watchdog)
         self._context = mp_context
         self._initializer, self._initargs = initializer, tuple(initargs)
         self._name = name or f"stoppable-{next(_pools)}"
@@ -138,6 +141,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             task.arguments = args, kwargs
         task.keep = (kept, tokens) if kept or tokens else None
         task.on_stopped = options.on_stopped
+        task.watchdog_s = self._watchdog if options.watchdog is None else positive_seconds("watchdog", options.watchdog)
         future._bind(task, reactor)
         refused = refused or next((token.reason for token in tokens if token.is_set()), None)
         if refused is not None:
@@ -147,7 +151,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            reactor.post(ev.Submit(ev.TaskId(number), policy, timeout, options.deadline), task)
+            reactor.post(ev.Submit(ev.TaskId(number), policy, timeout, options.deadline, task.watchdog_s), task)
         if options.token is not None:
             _follow(options.token, future)
         return future

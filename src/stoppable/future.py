@@ -122,6 +122,41 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         concurrent.futures.wait([self], timeout)
         return self.done()
 
+    # --- pausing -----------------------------------------------------------------------------
+
+    def pause(self) -> bool:
+        """Have the running task stand still, with all the processes that it has started, until `resume()`.
+
+        Does not wait. `running()` stays True, and the task keeps its worker. Its timeout and its watchdog stand
+        still with it; its deadline does not. A stop of any kind resumes it first. While it is paused, nothing
+        that waits for its end gets on: not `result()`, nor `shutdown()`.
+
+        Returns:
+            False, and nothing is done, if it does not run (yet, or any more), or is being stopped.
+        """
+        if self._reactor is None or self._task is None or not self.running() or self.stop_requested:
+            return False
+        self._reactor.post(ev.Pause(ev.TaskId(self._task.id)))
+        return True
+
+    def resume(self) -> bool:
+        """Let a paused task go on. Does not wait; on one that is not paused it does nothing.
+
+        Processes of the task that something else had stopped go on too.
+
+        Returns:
+            False if it does not run (yet, or any more).
+        """
+        if self._reactor is None or self._task is None or not self.running():
+            return False
+        self._reactor.post(ev.Resume(ev.TaskId(self._task.id)))
+        return True
+
+    @property
+    def paused(self) -> bool:
+        """Whether the order to stand still was given, and none to go on."""
+        return self._task is not None and self._task.paused and self.running()
+
     # --- what is known of it -----------------------------------------------------------------
 
     @property
@@ -160,7 +195,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         """Return where the task's threads are now, as text, also while C code holds its GIL.
 
         Returns:
-            None if it does not run now, or its process does not answer within 250 ms.
+            None if it does not run now, is paused, or its process does not answer within 250 ms.
         """
         reactor, task = self._reactor, self._task
         if reactor is None or task is None or not self.running():
@@ -278,8 +313,9 @@ class Future(concurrent.futures.Future[T], Generic[T]):
             self.set_exception(error)
 
     def _finish_stopped(self, error: TaskStopped) -> None:
-        """End for a stop: as cancelled, or as failed if it is one that nobody asked for (a timeout)."""
-        if type(error) is not TaskStopped:
+        """End for a stop: as cancelled, or as failed if it is one that nobody asked for (a limit was passed)."""
+        barked = error.reason is not None and error.reason.kind is StopKind.WATCHDOG
+        if barked or type(error) is not TaskStopped:
             if not self.done():
                 self._stop_error = error
                 self.set_exception(error)

@@ -21,6 +21,8 @@ class SubmitOptions:
         deadline: `time.monotonic()` seconds, the queue included.
         policy: how a stop climbs.
         token: a token whose stop stops the task too; the task's own token is its child.
+        watchdog: seconds that may pass, while it runs, without a call of any in-task function (`check`, `beat`);
+            then its stack is logged and it is interrupted. `math.inf`: none.
         name: shown in errors, logs and tables.
         on_stopped: called with the future, in the parent, once a stop has ended the task.
         on_done: called with the future, in the parent, once the task has ended in whatever way.
@@ -37,11 +39,13 @@ class SubmitOptions:
     token: "StopToken | None" = None
     name: str | None = None
     on_stopped: Callable[[Any], object] | None = None
+    watchdog: float | None = None
     on_done: Callable[[Any], object] | None = None
     scope: "StopToken | None" = None
 
     def __post_init__(self) -> None:
         seconds("timeout", self.timeout)
+        positive_seconds("watchdog", self.watchdog)
         if self.deadline is not None:
             if isinstance(self.deadline, bool) or not isinstance(self.deadline, (int, float)):
                 raise TypeError(f"deadline must be time.monotonic() seconds, was {self.deadline!r}")
@@ -66,6 +70,18 @@ class SubmitOptions:
         """Return these options, but those of *other* where it has any."""
         given = {field: value for field in self.__slots__ if (value := getattr(other, field)) is not None}
         return replace(self, **given)
+
+
+def positive_seconds(name: str, value: float | None) -> float | None:
+    """Return *value* as `seconds` does, but not 0: nobody can look that often.
+
+    Raises:
+        ValueError: it is zero, negative or NaN.
+        TypeError: it is no number.
+    """
+    if value == 0 and not isinstance(value, bool):
+        raise ValueError(f"{name} must be seconds > 0, was {value!r}")
+    return seconds(name, value)
 
 
 def seconds(name: str, value: float | None) -> float | None:

@@ -12,6 +12,7 @@ from stoppable.core.events import WorkerId
 from stoppable.core.ladder import Climb
 from stoppable.core.machine import Machine
 from stoppable.core.records import Task, Worker
+from stoppable.core.tables import TaskState
 
 TASK_FIELDS = tuple(name for name in Task.__slots__ if name not in ("worker", "climb"))
 WORKER_FIELDS = tuple(name for name in Worker.__slots__ if name != "line")
@@ -87,7 +88,13 @@ def machine_key(machine: Machine, rank: Mapping[WorkerId, int]) -> tuple[object,
                 task.asked,
                 task.unwanted,
                 since(task.deadline),
-                None if task.timeout_s is None else since(task.began),
+                max(-5, since(task.began) or 0) if task.timed else None,
+                task.held,
+                since(task.paused_at) if task.state is TaskState.PAUSED else None,
+                task.paused_s if task.timeout_s is not None else 0,
+                None if task.watchdog_s is None else max(-5, since(task.alive_at) or 0),
+                since(task.look_at),
+                task.heavy,
                 since(task.due),
                 climb_key(task.climb),
             )

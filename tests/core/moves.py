@@ -17,7 +17,7 @@ def worker(number: int) -> WorkerId:
     return WorkerId(number)
 
 
-def submit(number: int, policy: StopPolicy = LADDER, **limits: float) -> Submit:
+def submit(number: int, policy: StopPolicy = LADDER, **limits: Any) -> Submit:
     return Submit(TaskId(number), policy, **limits)
 
 

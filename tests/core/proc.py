@@ -31,6 +31,11 @@ class Config:
     timeout_s: float | None = None
     deadline: float | None = None
     limited: int = 99  # only the first so many tasks have those limits
+    pauses: int = 0  # how often a task may be paused
+    waits: int = 0  # how often a second may pass though the machine has nothing due
+    watchdog_s: float | None = None
+    beats: int = 0  # how often a task may give a sign of life
+    heavy: int = 0  # how often a task may be found to be over its memory
     slow: bool = False  # time may also pass while a worker boots or leaves by itself
     policy: StopPolicy = StopPolicy(1, 1, 1)
 
@@ -39,8 +44,8 @@ class Proc:
     """A worker's process, and what is on its way from and to it."""
 
     __slots__ = (
-        "asked", "channel", "cur", "hit", "inbox", "kill", "left", "life", "looked", "lost", "replies", "shield",
-        "signal", "since", "term", "touched",
+        "alive", "asked", "channel", "cur", "halted", "hit", "inbox", "kill", "left", "life", "looked", "lost",
+        "paused_s", "replies", "shield", "signal", "since", "term", "touched",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,6 +55,8 @@ class Proc:
         self.channel: tuple[ev.Event, ...] = ()  # written by it, not yet read
         self.replies: tuple[Any, ...] = ()  # the shell's answers to recalls and probes, not yet given
         self.asked = self.hit = self.looked = self.term = self.kill = self.left = self.lost = False
+        self.halted: float | None = None  # since when it stands still
+        self.paused_s = self.alive = 0.0  # of its current task: in pauses that are over; its last sign of life
         self.touched = False  # an interrupt was sent to it
         self.signal: int | None = None  # the task that an undelivered interrupt names
         self.shield = self.since = 0.0
@@ -65,5 +72,7 @@ class Proc:
             rank, self.life, self.cur, self.inbox, tuple((type(e).__name__, e[1:]) for e in self.channel),
             tuple((type(e).__name__, e[1:]) for e in self.replies), self.asked, self.hit, self.looked, self.term,
             self.kill, self.left, self.lost, self.touched, self.signal, max(0.0, round(self.shield - now, 3)),
-            round(self.since - now, 3) if timed and self.cur is not None else 0,
+            max(-5.0, round(self.since - now, 3)) if timed and self.cur is not None else 0,
+            None if self.halted is None else round(self.halted - now, 3), self.paused_s if timed else 0,
+            max(-5.0, round(self.alive - now, 3)) if timed and self.cur is not None else 0,
         )  # fmt: skip

@@ -30,6 +30,17 @@ CONFIGS = {
     "a shutdown beside a stop": (Config(tasks=2, shutdown=(False,), stops=(TERMINATE,), stoppable=1), 450),
     "all are stopped": (Config(tasks=2, ahead=2, shutdown=(False,), all=(ASK, KILL), stops=()), 1500),
     "no worker to be had": (Config(tasks=1, stops=(), spawn_fails=3, boot_fails=1), 120),
+    "pauses, a crash and a kill": (Config(tasks=1, pauses=1, crashes=1, stops=(ASK,)), 1000),
+    "a pause beside a task sent ahead": (Config(tasks=2, ahead=2, pauses=2, crashes=1, stops=()), 1400),
+    "a pause beside a stop": (Config(tasks=2, ahead=2, pauses=1, stops=(INTERRUPT,), stoppable=1), 2800),
+    "pauses of a task with a timeout": (Config(tasks=1, stops=(), pauses=1, waits=1, timeout_s=2), 800),
+    "a pause until the deadline": (Config(tasks=1, stops=(), pauses=1, timeout_s=2, deadline=3), 2400),
+    "a pause and a shutdown": (Config(tasks=1, stops=(), pauses=1, shutdown=(False, True)), 100),
+    "a watchdog": (Config(tasks=1, stops=(), watchdog_s=4, crashes=1, beats=1), 500),
+    "a watchdog and pauses": (Config(tasks=1, stops=(), watchdog_s=4, pauses=1, waits=1, beats=1), 500),
+    "a watchdog beside a stop": (Config(tasks=1, stops=(ASK,), watchdog_s=4), 300),
+    "too much memory": (Config(tasks=2, ahead=2, stops=(), heavy=1, crashes=1), 500),
+    "too much memory, paused": (Config(tasks=1, stops=(), heavy=1, pauses=1, crashes=1), 700),
     "slow boots": (Config(tasks=1, stops=(), slow=True, crashes=1, spawn_fails=1, shutdown=(False,)), 3800),
 }
 

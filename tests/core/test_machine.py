@@ -229,7 +229,10 @@ def test_a_timeout_counts_from_the_real_start() -> None:
     assert game.play(ev.Tick(), after=1) == [ev.Probe(A, ONE)]
     assert game.play(probed(A, ONE, at=1.5)) == []
     assert game.machine.deadline() == 2.5
-    assert game.play(ev.Tick(), probed(A, ONE, at=1.5), after=0.5) == [ev.Probe(A, ONE), ev.Ask(A, ONE)]
+    assert game.play(ev.Tick(), probed(A, ONE, at=1.5), after=0.5) == [
+        ev.Probe(A, ONE),
+        ev.Ask(A, ONE, StopKind.DEADLINE),
+    ]
     assert game.play(ev.Answered(A, ONE, True)) == [stopped(ONE, Rung.ASK, StopKind.DEADLINE)]
 
 
@@ -340,7 +343,7 @@ def test_stopping_all_ends_the_waiting_ones_first_and_no_worker_is_born_for_it()
 def test_stopping_all_within_a_time_shortens_each_tasks_ladder() -> None:
     game = booted(1, submit(1, StopPolicy(math.inf, 30, 30)))
     game.play(ev.StopAll(within_s=3.0), ev.Claimed(A, ONE))
-    assert game.play(probed(A, ONE)) == [ev.Ask(A, ONE)]
+    assert game.play(probed(A, ONE)) == [ev.Ask(A, ONE, StopKind.SHUTDOWN)]
     assert game.play(ev.Tick(), after=3.1) == [ev.Probe(A, ONE)]
     assert game.play(probed(A, ONE))[0] == ev.Kill(A, ONE)
 
@@ -369,3 +372,103 @@ def test_the_same_task_is_not_taken_twice() -> None:
     game = booted()
     with pytest.raises(ValueError, match="submitted before"):
         game.machine.step(ev.Submit(ONE, LADDER), 0.0)
+
+
+def test_a_running_task_is_paused_once_nothing_waits_behind_it_and_goes_on_when_told() -> None:
+    """Behaviour 99."""
+    game = booted(1, submit(1), submit(2), ahead=2, workers=2)
+    assert game.play(ev.Pause(ONE)) == [ev.Recall(A, TWO)]
+    assert game.play(ev.Recalled(A, TWO)) == [ev.Probe(A, ONE)]
+    assert game.play(probed(A, ONE)) == [ev.Suspend(A, ONE)]
+    assert game.machine.state(ONE) is TaskState.PAUSED
+    assert game.play(ev.Pause(ONE), ev.Tick(), after=100) == []
+    assert game.play(ev.Resume(ONE)) == [ev.Continue(A, ONE), ev.Send(A, TWO)]
+    assert game.play(ev.Resume(ONE)) == []
+    assert game.machine.state(ONE) is TaskState.RUNNING
+
+
+def test_a_stop_of_a_paused_task_lets_it_go_on_first() -> None:
+    """Behaviour 99. And it cannot be paused again."""
+    game = booted(1)
+    game.play(ev.Pause(ONE), probed(A, ONE))
+    assert game.play(ev.Stop(ONE)) == [ev.Continue(A, ONE), ev.Probe(A, ONE)]
+    assert game.play(ev.Pause(ONE), probed(A, ONE)) == [ev.Ask(A, ONE)]
+
+
+def test_a_task_that_has_not_started_is_paused_when_it_has() -> None:
+    """Behaviour 99. Also one that was taken back meanwhile."""
+    game = booted(1, workers=2)
+    assert game.play(ev.Pause(ONE)) == [ev.Probe(A, ONE)]
+    assert game.play(probed(A, ONE, at=None)) == []
+    assert game.play(ev.Exited(A, None)) == [ev.Requeued(ONE), ev.Send(B, ONE), ev.Started(ONE), ev.Probe(B, ONE)]
+    assert game.play(probed(B, ONE)) == [ev.Suspend(B, ONE)]
+
+
+def test_a_worker_whose_task_ended_as_it_was_paused_goes_on() -> None:
+    """Behaviour 99."""
+    game = booted(1)
+    game.play(ev.Pause(ONE), probed(A, ONE))
+    assert game.play(ev.Answered(A, ONE, False)) == [ev.Continue(A, ONE), ev.Resolve(ONE, End.ANSWERED)]
+
+
+def test_a_pause_stops_the_clock_of_a_timeout() -> None:
+    """Behaviour 99. The deadline goes on."""
+    game = booted(1, submit(1, timeout_s=4.0, deadline=60.0), workers=2)
+    game.play(ev.Pause(ONE), after=1)
+    game.play(probed(A, ONE))
+    assert game.machine.deadline() == 60
+    game.play(ev.Resume(ONE), after=10)
+    assert game.machine.deadline() == 14
+    game.play(ev.Pause(ONE), probed(A, ONE))
+    assert game.play(ev.Tick(), after=49) == [ev.Continue(A, ONE), ev.Probe(A, ONE)]
+    assert game.play(probed(A, ONE)) == [ev.Ask(A, ONE, StopKind.DEADLINE)]
+
+
+def alive(at: float, *, looked: bool = True) -> ev.Probed:
+    return ev.Probed(A, ONE, looked, 0, 0, at)
+
+
+def test_a_watchdog_looks_four_times_in_its_period_and_interrupts_a_silent_task() -> None:
+    """Behaviour 100. Who does not look hears no ask."""
+    game = booted(1, submit(1, watchdog_s=4.0), workers=2)
+    assert game.play(ev.Tick(), alive(1.0), after=1) == [ev.Probe(A, ONE)]
+    for _ in range(3):
+        assert game.play(ev.Tick(), alive(0.0), after=1) == [ev.Probe(A, ONE)]
+    assert game.play(ev.Tick(), after=1) == [ev.Probe(A, ONE)]
+    assert game.play(alive(0.0)) == [ev.Ask(A, ONE, StopKind.WATCHDOG), ev.Interrupt(A, ONE)]
+    assert game.play(ev.Answered(A, ONE, True)) == [
+        stopped(ONE, Rung.INTERRUPT, StopKind.WATCHDOG),
+        ev.Retire(A),
+    ]
+
+
+def test_a_watchdog_waits_for_as_long_as_the_task_said() -> None:
+    """Behaviour 100."""
+    game = booted(1, submit(1, watchdog_s=4.0), workers=2)
+    assert game.play(ev.Tick(), alive(101.0), after=1) == [ev.Probe(A, ONE)]
+    assert game.machine.deadline() == 102
+    assert game.play(ev.Tick(), alive(0.0), after=101) == [ev.Probe(A, ONE)]
+    assert game.machine.deadline() == 103
+
+
+def test_a_pause_gives_a_watchdog_its_whole_time_anew() -> None:
+    """Behaviour 99."""
+    game = booted(1, submit(1, watchdog_s=4.0), workers=2)
+    game.play(ev.Pause(ONE), alive(0.0), after=3)
+    assert game.machine.deadline() is None
+    assert game.play(ev.Resume(ONE), after=100) == [ev.Continue(A, ONE), ev.Probe(A, ONE)]
+    assert game.play(alive(0.0)) == []
+    assert game.machine.deadline() == 104
+
+
+def test_a_task_that_is_over_its_memory_is_killed_if_it_has_started() -> None:
+    """Behaviour 106."""
+    game = booted(1, submit(1, memory_bytes=100))
+    assert game.play(ev.Weighed(A, ONE, 100)) == []
+    assert game.play(ev.Weighed(A, ONE, 101)) == [ev.Probe(A, ONE)]
+    assert game.play(probed(A, ONE, at=None)) == [], "its worker had that before it began"
+    assert game.play(ev.Weighed(A, ONE, 101), probed(A, ONE)) == [
+        ev.Probe(A, ONE),
+        ev.Ask(A, ONE, StopKind.MEMORY),
+        ev.Kill(A, ONE),
+    ]

@@ -10,8 +10,11 @@ import pytest
 from explorer import Broken, explore
 from proc import Config
 from stoppable.core import events as ev
+from stoppable.core.ladder import StopPolicy
 from stoppable.core.machine import Machine
 from stoppable.core.records import Task, Worker
+from stoppable.core.tables import TaskState
+from stoppable.reason import StopKind
 from stoppable.rung import Rung
 
 AHEAD = Config(tasks=2, ahead=2, stops=(Rung.TERMINATE,), stoppable=1)
@@ -162,6 +165,62 @@ class LosesWithoutAnEnding(Unchecked):
         super().lose(worker)
 
 
+class PausesTheNeighbourToo(Unchecked):
+    def press(self, task: Task) -> None:
+        if task.worker is not None and task.worker.line[0] is task:
+            self.probe(task)
+
+    def try_pause(self, task: Task) -> None:
+        assert task.worker is not None
+        line, task.worker.line = task.worker.line, [task]
+        super().try_pause(task)
+        task.worker.line = line
+
+
+class StopsWithoutResuming(Unchecked):
+    def want(self, task: Task, at: Rung, policy: StopPolicy | None, kind: StopKind) -> None:
+        held, task.held = task.held, False
+        if task.state is TaskState.PAUSED:
+            task.state = TaskState.RUNNING
+        super().want(task, at, policy, kind)
+        task.held = held
+
+
+class LeavesAFreeWorkerStanding(Unchecked):
+    def resume(self, task: Task) -> None:
+        super().resume(task)
+        if task.climb is None and task.state is TaskState.RUNNING:
+            self.out = [action for action in self.out if not isinstance(action, ev.Continue)]
+
+
+class CountsThePauseInTheTimeout(Unchecked):
+    def resume(self, task: Task) -> None:
+        super().resume(task)
+        task.paused_s = 0.0
+        self.schedule(task)
+
+
+class TimesOutWhatIsPaused(Unchecked):
+    def limit(self, task: Task) -> float:
+        if task.timeout_s is None or task.state is not TaskState.PAUSED:
+            return super().limit(task)
+        return task.began + task.timeout_s
+
+
+class WatchesFromTheSending(Unchecked):
+    def watch(self, task: Task, watchdog_s: float, alive_at: float) -> None:
+        task.began = 0.0
+        super().watch(task, watchdog_s, 0.0)
+
+
+class StopsForMemoryWhatHasNotStarted(Unchecked):
+    def weighed(self, task: Task, size_bytes: int) -> None:
+        self.stop(task, Rung.KILL, None, StopKind.MEMORY)
+
+    def clear_tail(self, worker: Worker) -> None:
+        pass
+
+
 BUGS: dict[type[Machine], Config] = {
     RunsAgainWhatACrashInterrupted: CRASH,
     GivesUpWhatNeverStarted: CRASH,
@@ -184,6 +243,13 @@ BUGS: dict[type[Machine], Config] = {
     SeatsWithoutLimit: Config(tasks=2, spares=1, stops=()),
     LeavesTasksBehindALongOne: Config(tasks=3, size=2, ahead=2, stops=()),
     SpawnsNoSuccessor: CRASH,
+    PausesTheNeighbourToo: Config(tasks=2, ahead=2, stops=(), pauses=1),
+    StopsWithoutResuming: Config(tasks=1, pauses=1),
+    LeavesAFreeWorkerStanding: Config(tasks=1, stops=(), pauses=1),
+    CountsThePauseInTheTimeout: Config(tasks=1, stops=(), pauses=1, waits=1, timeout_s=2),
+    TimesOutWhatIsPaused: Config(tasks=1, stops=(), pauses=1, waits=1, timeout_s=2),
+    WatchesFromTheSending: Config(tasks=1, stops=(), watchdog_s=4),
+    StopsForMemoryWhatHasNotStarted: Config(tasks=2, ahead=2, stops=(), heavy=1),
     LosesWithoutAnEnding: Config(tasks=1, stops=(Rung.KILL,)),
 }
 

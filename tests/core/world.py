@@ -24,7 +24,7 @@ class World:
             config.size, ahead=config.ahead, spares=config.spares, max_tasks_per_child=config.most,
             boot_s=1.0, retire_s=1.0, kill_s=1.0, checked=True,
         )  # fmt: skip
-        self.machine.backoff_s = 1.0  # all times are whole, so that few different ones are met
+        self.machine.backoff_s = self.machine.recheck_s = 1.0  # all times are whole, so that few different ones are met
         self.now = 0.0
         self.procs: dict[int, Proc] = {}
         self.ended: frozenset[int] = frozenset()
@@ -36,12 +36,16 @@ class World:
         self.all, self.shutdowns = config.all, config.shutdown
         self.crashes, self.shields = config.crashes, config.shields
         self.spawn_fails, self.boot_fails = config.spawn_fails, config.boot_fails
+        self.pauses, self.waits, self.heavy, self.beats = config.pauses, config.waits, config.heavy, config.beats
+        self.held: frozenset[int] = frozenset()  # a pause was asked for, and not taken back
+        self.big: frozenset[int] = frozenset()  # was found to be over its memory
         self.closed = self.finished = False
         for number in range(config.tasks):
-            limits = (config.timeout_s, config.deadline) if number < config.limited else (None, None)
-            if limits != (None, None):
+            limits = (config.timeout_s, config.deadline, config.watchdog_s) if number < config.limited else ()
+            if any(limit is not None for limit in limits):
                 self.wanted |= {number}
-            self.feed(ev.Submit(ev.TaskId(number), config.policy, *limits))
+            memory = {"memory_bytes": 10} if config.heavy else {}
+            self.feed(ev.Submit(ev.TaskId(number), config.policy, *limits, **memory))
 
     def copy(self) -> "World":
         new = World.__new__(World)
@@ -54,7 +58,7 @@ class World:
     def key(self) -> Move:
         rank = {id: number for number, id in enumerate(self.machine.crew)}
         procs = tuple(
-            proc.key(self.now, rank[ev.WorkerId(id)], self.config.timeout_s is not None)
+            proc.key(self.now, rank[ev.WorkerId(id)], (self.config.timeout_s or self.config.watchdog_s) is not None)
             for id, proc in self.procs.items()
             if id in rank
         )
@@ -62,6 +66,7 @@ class World:
             machine_key(self.machine, rank), procs, self.ended, self.ran, self.shown, self.wanted, self.asked,
             tuple(self.stops.items()), self.all, self.shutdowns, self.crashes, self.shields,
             self.spawn_fails, self.boot_fails, self.closed, self.finished,
+            self.pauses, self.waits, self.heavy, self.beats, self.held, self.big,
         )  # fmt: skip
 
     # --- what the shell does -----------------------------------------------------------------
@@ -75,6 +80,11 @@ class World:
             assert hope, "work waits and no worker will come"
         if self.machine.idle and self.machine.running < self.config.size:
             self.check_nobody_waits()
+        for id, proc in self.procs.items():
+            if proc.halted is not None and proc.life != "dead":
+                line = self.machine.line(ev.WorkerId(id))
+                assert line, f"worker {id} stands still, and has no task"
+                assert set(line) <= self.held, f"{line} wait for a worker that stands still"
 
     def check_nobody_waits(self) -> None:
         """A worker is idle and may work: then nothing is queued, and nothing waits behind another task."""
@@ -100,6 +110,7 @@ class World:
                 assert task not in self.ran, f"{task} is sent, though it ran"
                 assert all(task not in p.inbox for p in self.procs.values()), f"{task} is in two places"
                 assert not self.procs[worker].touched, f"{task} is sent to a worker that was interrupted"
+                assert self.procs[worker].halted is None, f"{task} is sent to a worker that stands still"
                 self.procs[worker].inbox += (task,)
             case ev.Started(task):
                 assert task not in self.shown, f"{task} is said to start twice"
@@ -112,6 +123,19 @@ class World:
                 self.recall(self.procs[worker], worker, task)
             case ev.Probe(worker, task):
                 self.procs[worker].replies += (action,)
+            case ev.Suspend(worker, task):
+                assert task in self.held, f"{task} is paused, and nobody asked"
+                assert task in self.ran, f"{task} is paused, which never ran"
+                proc = self.procs[worker]
+                assert proc.halted is None, f"{task} is paused twice"
+                assert not proc.inbox, f"{task} is paused while {proc.inbox} wait there"
+                assert proc.cur in (None, task), f"a pause of {task} hits {proc.cur}"
+                proc.halted = self.now
+            case ev.Continue(worker, task):
+                proc = self.procs[worker]
+                assert proc.halted is not None, f"{task} goes on and was not paused"
+                proc.paused_s += self.now - proc.halted
+                proc.alive, proc.halted = self.now, None
             case ev.Ask(worker, task):
                 self.rung(worker, task).asked = True
             case ev.Interrupt(worker, task):
@@ -148,6 +172,7 @@ class World:
     def rung(self, worker: int, task: int | None, *, waits: bool = False) -> Proc:
         """A rung is about to be used on *worker* for *task*: nobody else may be hit by it."""
         proc = self.procs[worker]
+        assert proc.halted is None or task is None, f"a rung for {task}, which stands still"
         if task is not None:
             assert task in self.wanted, f"a rung for {task}, and nobody asked"
             assert task in self.ran, f"a rung for {task}, which never ran"
@@ -155,16 +180,17 @@ class World:
             assert not over, f"a rung for {task}, whose ending is in the channel"
             if waits and self.config.shields == 1:  # a second shield would not be waited for
                 assert proc.cur != task or proc.shield <= self.now, f"a rung for {task} in its shield"
-            if task not in self.asked and proc.cur == task:
-                assert self.now >= self.limit(task, proc), f"{task} is stopped before its time"
+            if task not in self.asked | self.big and proc.cur == task and not proc.asked:
+                assert self.now >= self.limit(proc), f"{task} is stopped before its time"
         assert not set(proc.inbox) - {task}, f"a rung for {task} while {proc.inbox} wait there"
         assert proc.cur is None or proc.cur == task, f"a rung for {task} hits {proc.cur}"
         return proc
 
-    def limit(self, task: int, proc: Proc) -> float:
-        timeout_s, deadline = self.config.timeout_s, self.config.deadline
-        timed = math.inf if timeout_s is None else proc.since + timeout_s
-        return min(timed, math.inf if deadline is None else deadline)
+    def limit(self, proc: Proc) -> float:
+        timeout_s, deadline, watchdog_s = self.config.timeout_s, self.config.deadline, self.config.watchdog_s
+        timed = math.inf if timeout_s is None else proc.since + proc.paused_s + timeout_s
+        watched = math.inf if watchdog_s is None else proc.alive + watchdog_s
+        return min(timed, watched, math.inf if deadline is None else deadline)
 
     def resolve(self, said: ev.Resolve) -> None:
         task = said.task
@@ -206,6 +232,13 @@ class World:
         most = self.config.size + self.config.spares + 2
         if self.machine.deadline() is not None and len(self.procs) < most and not self.brisk():
             yield ("tick",)
+        if self.waits and self.machine.deadline() is None and not self.brisk():
+            yield ("wait",)
+        for task in self.shown if self.pauses else ():
+            if task not in self.ended and task not in self.held:
+                yield "pause", task
+        for task in self.held - self.ended:
+            yield "resume", task
         for id, proc in self.procs.items():
             for name in self.proc_moves(proc):
                 yield name, id
@@ -225,6 +258,14 @@ class World:
             if not proc.channel:
                 yield "exited"
             return
+        if proc.cur is not None and self.heavy:
+            yield "weighed"
+        if proc.halted is not None:
+            if proc.kill:
+                yield "die"
+            if self.crashes:
+                yield "crash"
+            return
         if proc.life == "boot":
             yield "boot"
             if self.boot_fails:
@@ -240,6 +281,8 @@ class World:
                 yield "swallow"
             if self.config.looks and not proc.looked:
                 yield "look"
+            if self.beats and proc.alive < self.now:
+                yield "beat"
             if self.shields and proc.shield <= self.now:
                 yield "shield"
             if proc.shield > self.now:
@@ -274,6 +317,17 @@ class World:
                 self.feed(ev.Shutdown(cancel))
             case ("tick",):
                 self.tick()
+            case ("wait",):
+                self.waits -= 1
+                self.now += 1
+                self.feed(ev.Tick())
+            case "pause", task:
+                self.pauses -= 1
+                self.held |= {task}
+                self.feed(ev.Pause(ev.TaskId(task)))
+            case "resume", task:
+                self.held -= {task}
+                self.feed(ev.Resume(ev.TaskId(task)))
             case name, id:
                 self.play_proc(name, id, self.procs[id])
 
@@ -321,7 +375,16 @@ class World:
             case "swallow":
                 proc.signal, proc.hit = None, True
             case "look":
-                proc.looked = True
+                proc.looked, proc.alive = True, self.now
+            case "beat":
+                self.beats -= 1
+                proc.alive = self.now
+            case "weighed":
+                self.heavy -= 1
+                assert proc.cur is not None
+                self.big |= {proc.cur}
+                self.wanted |= {proc.cur}
+                self.feed(ev.Weighed(worker, ev.TaskId(proc.cur), 11))
             case "shield":
                 self.shields -= 1
                 proc.shield = self.now + 1.5
@@ -341,6 +404,7 @@ class World:
         assert task not in self.ran, f"{task} runs twice"
         assert task not in self.ended, f"{task} runs after its end"
         self.ran |= {task}
+        proc.alive, proc.paused_s = self.now, 0.0
         proc.cur, proc.since, proc.looked, proc.asked, proc.hit = task, self.now, False, False, False
         taken = sum(p.cur is not None and p.life != "dead" and not p.lost for p in self.procs.values())
         assert taken <= self.config.size, f"{taken} tasks run at once"
@@ -365,7 +429,8 @@ class World:
         if task in self.ended or proc.life == "dead":
             return
         started = proc.since if proc.cur == task else None
-        self.feed(ev.Probed(worker, task, proc.looked, proc.shield if proc.cur == task else 0.0, started))
+        shield = proc.shield if proc.cur == task else 0.0
+        self.feed(ev.Probed(worker, task, proc.looked, shield, started, proc.alive if proc.cur == task else 0.0))
 
     # --- what must always be possible ----------------------------------------------------------
 

@@ -34,12 +34,17 @@ class End(Enum):
 
 
 class Submit(NamedTuple):
-    """A new task. Times are seconds; `deadline` is absolute, `timeout_s` counts from the start."""
+    """A new task. Times are seconds; `deadline` is absolute, `timeout_s` counts from the start, pauses left out.
+
+    watchdog_s: the most that may pass without a sign of life. memory_bytes: the most that its processes may have.
+    """
 
     task: TaskId
     policy: StopPolicy
     timeout_s: float | None = None
     deadline: float | None = None
+    watchdog_s: float | None = None
+    memory_bytes: int | None = None
 
 
 class Stop(NamedTuple):
@@ -67,6 +72,18 @@ class StopAll(NamedTuple):
     at: Rung = Rung.ASK
     kind: StopKind = StopKind.SHUTDOWN
     within_s: float = math.inf
+
+
+class Pause(NamedTuple):
+    """Someone wants *task* to stand still until Resume; nothing if it is being stopped."""
+
+    task: TaskId
+
+
+class Resume(NamedTuple):
+    """Someone wants *task* to go on; nothing if it is not paused, nor about to be."""
+
+    task: TaskId
 
 
 class Booted(NamedTuple):
@@ -108,6 +125,7 @@ class Probed(NamedTuple):
     looked: the task has received its token or called an in-task function since it started.
     shield_until: the moment its shield's limit ends; 0 when there is none.
     started_at: when the task really started, or None if it has not.
+    alive_at: the last sign of life, at the latest; may lie ahead, if the task said so. Matters with a watchdog only.
     """
 
     worker: WorkerId
@@ -115,6 +133,15 @@ class Probed(NamedTuple):
     looked: bool
     shield_until: float
     started_at: float | None
+    alive_at: float = 0.0
+
+
+class Weighed(NamedTuple):
+    """The processes of *worker* have so many bytes, measured while *task* was the first of its line."""
+
+    worker: WorkerId
+    task: TaskId
+    size_bytes: int
 
 
 class Answered(NamedTuple):
@@ -155,6 +182,9 @@ Event = (
     | Stop
     | Withdraw
     | StopAll
+    | Pause
+    | Resume
+    | Weighed
     | Booted
     | BootFailed
     | SpawnFailed
@@ -209,9 +239,26 @@ class Probe(NamedTuple):
     task: TaskId
 
 
-class Ask(NamedTuple):
+class Suspend(NamedTuple):
+    """Have the worker's whole tree stand still. The task is its only one."""
+
     worker: WorkerId
     task: TaskId
+
+
+class Continue(NamedTuple):
+    """Have what was suspended go on."""
+
+    worker: WorkerId
+    task: TaskId
+
+
+class Ask(NamedTuple):
+    """Set the task's token. *kind*: why; the machine starts some stops by itself."""
+
+    worker: WorkerId
+    task: TaskId
+    kind: StopKind = StopKind.STOP
 
 
 class Interrupt(NamedTuple):
@@ -272,6 +319,8 @@ Action = (
     | Requeued
     | Recall
     | Probe
+    | Suspend
+    | Continue
     | Ask
     | Interrupt
     | Terminate

@@ -9,6 +9,7 @@ look at a clock, do I/O, keep a thread, or choose by chance. What holds after ev
 4. Idle, starting, retiring and lost workers have no line.
 5. A worker that owes something (its boot, its leave, its death) has a due, or its stop has.
 6. No step walks over all tasks or workers, except one that concerns them all.
+7. A paused task is alone on its worker, has started, and is not being stopped.
 """
 
 import math
@@ -24,8 +25,10 @@ from stoppable.core.events import (
     End,
     Event,
     Exited,
+    Pause,
     Probed,
     Recalled,
+    Resume,
     Shutdown,
     SpawnFailed,
     Stop,
@@ -33,6 +36,7 @@ from stoppable.core.events import (
     Submit,
     TaskId,
     Tick,
+    Weighed,
     Withdraw,
     WorkerId,
 )
@@ -130,7 +134,7 @@ class Machine(Staffing):
         id = event.task
         if id in self.tasks:
             raise ValueError(f"task {id} was submitted before")
-        task = self.tasks[id] = Task(id, event.policy, event.timeout_s, event.deadline)
+        task = self.tasks[id] = Task(*event)
         self.queue.append(task)
         if not self.closing:
             self.emptying = False
@@ -158,6 +162,21 @@ class Machine(Staffing):
             self.resolve_unstarted(task, event.kind)
         for task in list(self.tasks.values()):
             self.stop(task, event.at, task.policy.within(event.within_s), event.kind)
+
+    def _pause(self, event: Pause) -> None:
+        task = self.tasks.get(event.task)
+        if task is not None:
+            self.pause(task)
+
+    def _resume(self, event: Resume) -> None:
+        task = self.tasks.get(event.task)
+        if task is not None and task.held:
+            self.resume(task)
+
+    def _weighed(self, event: Weighed) -> None:
+        task = self._held(event.worker, event.task)
+        if task is not None:
+            self.weighed(task, event.size_bytes)
 
     def _booted(self, event: Booted) -> None:
         worker = self.crew.get(event.worker)
@@ -206,6 +225,8 @@ class Machine(Staffing):
         if task.recalling:
             self.recall_over(task)
         task.claimed = True
+        if task.held:
+            self.resume(task)  # it answered before it was suspended; its worker has to go on
         self.resolve(task, End.STOPPED if stopped else End.ANSWERED)
         self.take_off(worker, task)
 
@@ -234,6 +255,9 @@ class Machine(Staffing):
         Stop: _stop,
         Withdraw: _withdraw,
         StopAll: _stop_all,
+        Pause: _pause,
+        Resume: _resume,
+        Weighed: _weighed,
         Booted: _booted,
         BootFailed: _boot_failed,
         SpawnFailed: _spawn_failed,
@@ -282,6 +306,8 @@ class Machine(Staffing):
         for number, task in enumerate(line):
             assert task.worker is worker, f"2: {task}"
             assert (task.state is TaskState.SENT) == (number > 0), f"2: {worker}"
+            paused = task.state is TaskState.PAUSED
+            assert not paused or (task.held and task.claimed and task.climb is None and len(line) == 1), f"7: {task}"
         owing = state in (WorkerState.STARTING, WorkerState.RETIRING, WorkerState.DOOMED)
         stays = bool(line) and line[0].climb is not None and line[0].climb.rung in (Rung.ASK, Rung.INTERRUPT)
         stays = stays or (bool(line) and (line[0].probing or line[0].due is not None))

@@ -1,7 +1,7 @@
 """What is known of a pool, and the small steps in which it changes: the ground floor of the machine.
 
-The machine is five storeys, each a subclass that calls only itself and those below:
-`Pool` (here), `Stopping`, `Sending`, `Staffing`, `Machine`. Nothing here decides anything; nothing
+The machine is six storeys, each a subclass that calls only itself and those below:
+`Pool` (here), `Pausing`, `Stopping`, `Sending`, `Staffing`, `Machine`. Nothing here decides anything; nothing
 in any of them may look at a clock, do I/O, or walk over all tasks or all workers for one event.
 """
 
@@ -55,6 +55,7 @@ class Pool:
         self.most: float = math.inf if max_tasks_per_child is None else max_tasks_per_child
         self.boot_s, self.retire_s, self.kill_s = boot_s, retire_s, kill_s
         self.backoff_s, self.backoff_most_s = 0.1, 2.0  # after a worker that did not boot; doubled each time
+        self.recheck_s = 0.05  # the least time between two looks at a task that has not started
         self.now = -math.inf
         self.tasks: dict[TaskId, Task] = {}
         self.crew: dict[WorkerId, Worker] = {}  # every worker that is not gone
@@ -120,12 +121,21 @@ class Pool:
         due = self.limit(task)
         if task.state is TaskState.STOPPING and task.climb is not None:
             due = min(due, task.climb.due)
+        elif task.climb is None and task.look_at < due:
+            due = task.look_at
         self.dues.set(task, due)
 
     def limit(self, task: Task) -> float:
-        """Return when its time is up, as far as it is known when it started."""
+        """Return when its time is up, as far as it is known when it started. A pause stops its timeout."""
         limit = math.inf if task.deadline is None else task.deadline
-        return limit if task.timeout_s is None else min(limit, task.began + task.timeout_s)
+        if task.timeout_s is None or task.state is TaskState.PAUSED:
+            return limit
+        return min(limit, task.began + task.timeout_s + task.paused_s)
+
+    def clear_tail(self, worker: Worker) -> None:
+        """Recall what waits behind the first of the line; last first, so that they come back in order."""
+        for task in reversed(worker.line[1:]):
+            self.recall(task)
 
     def recall(self, task: Task) -> None:
         """Try to take *task* back from its worker, unless that is known to be in vain or under way."""
@@ -168,7 +178,8 @@ class Pool:
         """Put *worker* where its length of line says, or nowhere if it may be sent nothing."""
         line = worker.line
         slot = len(line)
-        if worker.state is not _BUSY or worker.worn or worker.sent >= self.most or line[0].climb is not None:
+        spent = worker.state is not _BUSY or worker.worn or worker.sent >= self.most
+        if spent or line[0].climb is not None or line[0].held:
             slot = 0
         if slot == worker.slot:
             return

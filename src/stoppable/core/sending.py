@@ -6,6 +6,8 @@
 3. Nothing is sent behind a task that is being stopped, or to a worker that is worn out.
 """
 
+import math
+
 from stoppable.core.events import End, Exited, Requeued, Send, Started
 from stoppable.core.records import Task, Worker
 from stoppable.core.stopping import Stopping
@@ -60,10 +62,12 @@ class Sending(Stopping):
         task.shown = True
         self.out.append(Send(worker.id, task.id))
         self.out.append(Started(task.id))
-        if task.timeout_s is not None:
+        if task.timed:
             task.began = self.now
-            self.schedule(task)
+            self.begin(task)
         self.reroom(worker)
+        if task.held:
+            self.press(task)
 
     def send_ahead(self, worker: Worker, task: Task) -> None:
         """Put *task* behind what a busy worker has."""
@@ -83,10 +87,9 @@ class Sending(Stopping):
             if not task.shown:
                 task.shown = True
                 self.out.append(Started(task.id))
-            if task.timeout_s is not None:
-                task.began = min(task.began, self.now)
-                self.schedule(task)
-        if task.climb is not None:
+            if task.timed:
+                self.begin(task)
+        if task.climb is not None or task.held:
             self.pursue(task)
 
     def take_off(self, worker: Worker, task: Task) -> None:
@@ -153,8 +156,10 @@ class Sending(Stopping):
         else:
             task.state = move_task(task.state, TaskMove.REQUEUE)
             self.queue.appendleft(task)
-            if task.timeout_s is not None:
-                task.began = float("inf")
+            if task.timed:
+                task.began = math.inf
+            task.look_at = math.inf
+            task.heavy = False
             self.schedule(task)
             if task.shown:
                 task.shown = False

@@ -19,6 +19,7 @@ class TaskState(_Quick):
     QUEUED = "queued"  # no worker has it
     SENT = "sent"  # a worker has it, behind another
     RUNNING = "running"  # first in its worker's line
+    PAUSED = "paused"  # it has started, and stands still with its worker
     STOPPING = "stopping"  # it has started, and a stop is climbing
     DONE = "done"
 
@@ -38,6 +39,8 @@ class TaskMove(_Quick):
     SEND = "send"  # handed to a busy one
     LEAD = "lead"  # those before it have ended
     REQUEUE = "requeue"  # taken back, not started
+    PAUSE = "pause"
+    RESUME = "resume"
     STOP = "stop"
     END = "end"
 
@@ -64,8 +67,14 @@ TASK_MOVES: Final[dict[TaskState, dict[TaskMove, TaskState]]] = {
         TaskMove.END: TaskState.DONE,
     },
     TaskState.RUNNING: {
+        TaskMove.PAUSE: TaskState.PAUSED,
         TaskMove.STOP: TaskState.STOPPING,
         TaskMove.REQUEUE: TaskState.QUEUED,
+        TaskMove.END: TaskState.DONE,
+    },
+    # A stop resumes first, so that no stop ever waits for somebody to do that.
+    TaskState.PAUSED: {
+        TaskMove.RESUME: TaskState.RUNNING,
         TaskMove.END: TaskState.DONE,
     },
     TaskState.STOPPING: {TaskMove.END: TaskState.DONE},

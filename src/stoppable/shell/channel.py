@@ -173,6 +173,22 @@ class Channel:
         """Say whether the worker runs *task* and no interrupt for it has reached its gate."""
         return self.started_at(task) is not None and self.page.u64[pages.HEARD_TASK] != task
 
+    def sign_of_life(self, task: int) -> float:
+        """Return when *task*, which runs here, was last known to be alive; 0.0 if nothing was heard since the last call.
+
+        It may lie ahead, if the task said so. The worker says that it looks by a byte alone, since its
+        `check()` cannot take the time; so a look counts from the call that finds it. It is cleared only
+        when it was found, so none is overwritten unseen.
+        """
+        page, now = self.page, time.monotonic()
+        seen = 0.0
+        if page.u8[pages.LOOKED]:
+            page.u8[pages.LOOKED] = 0
+            seen = now
+        if page.f64[pages.SHIELD_UNTIL] > now:
+            seen = now  # nothing can be raised in a shield, and its own limit bounds it
+        return max(seen, page.f64[pages.BEAT_AT]) if page.u64[pages.BEAT_TASK] == task else seen
+
     def progress(self, task: int) -> tuple[float, float | None] | None:
         """Return what *task* said with progress() last, or None if it said nothing or does not run here."""
         page = self.page

@@ -21,6 +21,8 @@ class Op(IntEnum):
     KILL = 4
     STACK = 5
     GUARD = 6  # with its pidfd: end this process, too, when the parent is gone
+    SUSPEND = 7  # have the worker's whole tree stand still
+    CONTINUE = 8
 
     BORN = 10  # value: the process id
     EXITED = 11  # value: the status as os.waitpid gives it

@@ -40,9 +40,11 @@ class Delivery:
     def ask(self, action: ev.Ask) -> None:
         channel, task = self._channels[action.worker], self._tasks[action.task]
         if task.reason is None:
-            task.reason = new_reason(StopKind.DEADLINE)  # the one stop that the machine starts by itself
-        if task.reason.kind is StopKind.DEADLINE:
+            task.reason = new_reason(action.kind, task.over_limit(action.kind))
+        if task.reason.kind in (StopKind.DEADLINE, StopKind.WATCHDOG):
             task.stack = self.read_stack(channel)
+        if task.reason.kind is StopKind.WATCHDOG:
+            log.warning("%s: %s; it is at:\n%s", task.title(), task.reason.message, task.stack or "(not known)")
         task.rungs.append((Rung.ASK, time.monotonic()))
         channel.page.u8[pages.LOOKED] = 0  # from here on, it says whether the task looked *since* the ask
         channel.page.ask(task.id, task.reason)
@@ -85,6 +87,16 @@ class Delivery:
         task.rungs.append((rung, now))
         log.warning("%s", task.climbed_text(rung, now - asked_at, bool(channel.page.u8[pages.LOOKED])))
 
+    # --- pauses ------------------------------------------------------------------------------
+
+    def suspend(self, action: ev.Suspend) -> None:
+        self._tasks[action.task].paused = True
+        self._order(Op.SUSPEND, action.worker)
+
+    def go_on(self, action: ev.Continue) -> None:
+        self._tasks[action.task].paused = False
+        self._order(Op.CONTINUE, action.worker)
+
     # --- where a task is -----------------------------------------------------------------------
 
     def read_stack(self, channel: Channel) -> str | None:
@@ -96,9 +108,9 @@ class Delivery:
         return channel.read_stack()
 
     def stack_of(self, task_id: int) -> str | None:
-        """Return where the task is now, or None if it does not run."""
+        """Return where the task is now, or None if it does not run: nobody who stands still can say it."""
         task = self._tasks.get(task_id)
         channel = self._channels.get(task.worker) if task is not None and task.worker is not None else None
-        if channel is None or channel.started_at(task_id) is None:
+        if task is None or channel is None or task.paused or channel.started_at(task_id) is None:
             return None
         return self.read_stack(channel)

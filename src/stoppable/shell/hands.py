@@ -55,6 +55,8 @@ class Hands:
             ev.Requeued: self._requeued,
             ev.Recall: self._recall,
             ev.Probe: self._probe,
+            ev.Suspend: self.delivery.suspend,
+            ev.Continue: self.delivery.go_on,
             ev.Ask: self.delivery.ask,
             ev.Interrupt: self.delivery.interrupt,
             ev.Terminate: self.delivery.terminate,
@@ -165,10 +167,14 @@ class Hands:
 
     def _tell_probed(self, channel: Channel, task: Task) -> None:
         page, started_at = channel.page, channel.started_at(task.id)
+        alive_at = 0.0
         if started_at is not None:
             task.looked = task.looked or bool(page.u8[pages.LOOKED])
+            if task.watchdog_s is not None and not task.rungs:
+                alive_at = channel.sign_of_life(task.id)
         shield_until = max(0.0, page.f64[pages.SHIELD_UNTIL])  # which makes 0 of a NaN
-        probed = ev.Probed(ev.WorkerId(channel.worker), ev.TaskId(task.id), task.looked, shield_until, started_at)
+        who = ev.WorkerId(channel.worker), ev.TaskId(task.id)
+        probed = ev.Probed(*who, task.looked, shield_until, started_at, alive_at)
         self._reactor.feed(probed)
 
     def _order(self, op: Op, worker: int) -> None:

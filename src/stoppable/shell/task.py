@@ -94,15 +94,19 @@ class Task:
         "id",
         "keep",
         "looked",
+        "memory_bytes",
         "name",
         "on_stopped",
         "options",
         "partial",
+        "paused",
+        "peak_bytes",
         "progress",
         "reason",
         "rungs",
         "sink",
         "stack",
+        "watchdog_s",
         "withdrawn",
         "worker",
     )
@@ -114,12 +118,16 @@ class Task:
         self.exit: int | None = None  # its worker's exit code, if it died with it
         self.keep: Any = None  # tokens that were pickled into the call: they must outlive it
         self.looked = False
+        self.memory_bytes: int | None = None  # the most that its processes may have
+        self.peak_bytes = 0  # the most that they were found to have
         self.on_stopped: Callable[[Any], object] | None = None
         self.partial: Any = None  # the pickle that publish() sent last
+        self.paused = False
         self.progress: tuple[float, float | None] | None = None
         self.reason: StopReason | None = None
         self.rungs: list[tuple[Rung, float]] = []
         self.stack: str | None = None
+        self.watchdog_s: float | None = None
         self.withdrawn: StopReason | None = None  # why it is to end, if it has not started
         self.worker: int | None = None
 
@@ -144,6 +152,12 @@ class Task:
         else:
             look = "it never checked"
         return f"stopping {self.title()}: {rung}, {waited_s:.3f} s after the stop was asked for; {look}"
+
+    def over_limit(self, kind: StopKind) -> str | None:
+        """Return what to say of a stop that the pool starts by itself, for a limit of this *kind*."""
+        if kind is StopKind.WATCHDOG:
+            return f"no check() or beat() for {self.watchdog_s:g} s"
+        return None
 
     def report(self) -> Report:
         """Return what was done to stop it, so far."""

@@ -89,19 +89,35 @@ def terminate(pid: int) -> None:
         send(target, signal.SIGCONT)
 
 
-def kill(pid: int) -> None:
-    """Kill *pid*, its group and all its descendants.
+def suspend(pid: int) -> list[int] | None:
+    """Have *pid* and all its descendants stand still; return the descendants, or None if there is no such process.
 
-    They are stopped first, top down, until a walk finds no new one: who is stopped cannot fork, so
-    nobody escapes between being listed and being killed.
+    Top down, until a walk finds no new one: who is stopped cannot fork.
     """
     if not send(pid, signal.SIGSTOP):
-        return
+        return None
     stopped: dict[int, None] = {}
     while new := [child for child in descendants(pid) if child not in stopped]:
         for child in new:
             send(child, signal.SIGSTOP)
             stopped[child] = None
+    return list(stopped)
+
+
+def go_on(pid: int) -> None:
+    """Let *pid* and all its descendants go on; children first, so that no parent sees a child that stands still."""
+    for target in (*reversed(descendants(pid)), pid):
+        send(target, signal.SIGCONT)
+
+
+def kill(pid: int) -> None:
+    """Kill *pid*, its group and all its descendants.
+
+    They are suspended first, so nobody escapes between being listed and being killed.
+    """
+    stopped = suspend(pid)
+    if stopped is None:
+        return
     with suppress(OSError):
         if os.getpgid(pid) == pid:
             os.killpg(pid, signal.SIGKILL)

@@ -239,6 +239,10 @@ def carry_out(op: int, pid: int) -> None:
         tree.kill(pid)
     elif op == Op.STACK:
         tree.send(pid, start.STACK_SIGNAL)
+    elif op == Op.SUSPEND:
+        tree.suspend(pid)
+    elif op == Op.CONTINUE:
+        tree.go_on(pid)
 
 
 def main(control_fd: int, parent: int, of_pool: range, guards: bool) -> None:

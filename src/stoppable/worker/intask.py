@@ -188,12 +188,16 @@ def sleep(seconds: float) -> None:
         return
     check()
     until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        if task.gate.shielded():
-            time.sleep(min(left, max(0.0, task.page.f64[pages.SHIELD_UNTIL] - time.monotonic())))
-        else:
-            _wait(task, scope, left)
-        check()
+    _alive_until(task, until)  # it can be stopped all the while, so no watchdog need bark
+    try:
+        while (left := until - time.monotonic()) > 0:
+            if task.gate.shielded():
+                time.sleep(min(left, max(0.0, task.page.f64[pages.SHIELD_UNTIL] - time.monotonic())))
+            else:
+                _wait(task, scope, left)
+            check()
+    finally:
+        _alive_until(task, time.monotonic())
 
 
 def _wait(task: Running, scope: "StopToken | None", seconds: float) -> None:
@@ -308,14 +312,25 @@ def progress(done: float, total: float | None = None) -> None:
 
 
 def beat(extend: float = 0.0) -> None:
-    """Say that the task is alive, and will be for *extend* seconds more without saying so again."""
+    """Tell the task's watchdog that it is alive, and will be for *extend* seconds more without saying so again.
+
+    `check`, `sleep`, `publish`, `progress`, `shield` and `current_token` say the same, without the extension.
+
+    Raises:
+        ValueError: *extend* is negative or NaN.
+    """
     if not extend >= 0:
         raise ValueError(f"beat needs extend >= 0 seconds, got {extend!r}")
     task = _task
     if task is None:
         return
     _looked[0] = 1
-    task.page.f64[pages.BEAT_AT] = time.monotonic() + extend
+    _alive_until(task, time.monotonic() + extend)
+
+
+def _alive_until(task: Running, moment: float) -> None:
+    task.page.f64[pages.BEAT_AT] = moment
+    task.page.u64[pages.BEAT_TASK] = task.id
 
 
 def forget_after_fork() -> None:

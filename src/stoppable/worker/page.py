@@ -50,11 +50,12 @@ ASKED_TASK = 2  # by the parent: the task that `asked` is for
 CURRENT_TASK = 3  # by the worker: the task it runs, 0 = none
 INTERRUPT_TASK = 4  # by the parent: the only task that an interrupt may hit
 TOKEN_TASK = 5  # by the worker: the task whose token is at TOKEN_AT
+BEAT_TASK = 11  # by the worker: the task that said BEAT_AT
 HEARD_TASK = 15  # by the worker: the task whose interrupt has reached the gate
 # Indices of doubles.
 STARTED_AT = 6  # by the worker, monotonic seconds
 SHIELD_UNTIL = 7  # by the worker: 0 = no shield
-BEAT_AT = 8  # by the worker
+BEAT_AT = 8  # by the worker: until when the task says that it is alive; may lie ahead
 DONE, TOTAL = 9, 10  # by the worker: progress(); NaN = nothing said
 # Indices of bytes.
 LOOKED = 100  # by the worker (cleared by the parent after it read it): looked at its token
