@@ -43,13 +43,14 @@ class Calls:
         name: str | None = None,
         on_stopped: Callable[[Future[Any]], object] | None = None,
         watchdog: float | None = None,
+        memory: float | str | None = None,
         on_done: Callable[[Future[Any]], object] | None = None,
     ) -> "Bound":
         """Return something with `submit` and `map` that run calls here with these options, and else with those here.
 
         Args and Raises: as for `SubmitOptions`.
         """
-        given = SubmitOptions(timeout, deadline, policy, token, name, on_stopped, watchdog, on_done)
+        given = SubmitOptions(timeout, deadline, policy, token, name, on_stopped, watchdog, memory, on_done)
         return Bound(self, self._options.but(given))
 
     def map(

@@ -152,7 +152,7 @@ class MemoryExceeded(TaskStopped, MemoryError):
     """The task's processes used more memory than its limit, and it was stopped for that.
 
     Attributes:
-        peak_bytes: the most that was measured.
+        peak_bytes: the most that was measured; it may have been more between two looks.
         limit_bytes: the limit.
     """
 

@@ -25,7 +25,7 @@ from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.groups import TaskGroup, race
 from stoppable.members import OnError
-from stoppable.options import SubmitOptions, positive_seconds, seconds
+from stoppable.options import SubmitOptions, positive_seconds, seconds, size_bytes
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.launch import launcher
@@ -57,6 +57,8 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         policy: how stops climb.
         timeout: seconds that a task may run, for all tasks that are not given their own.
         watchdog: seconds that a task may run without calling any in-task function, for the same tasks.
+        memory: the most that a task's processes may have, for the same tasks: bytes, or "512MB", "2GiB".
+        max_worker_memory: a worker that has more than this when it has answered is replaced before its next task.
         name: of the pool, shown in logs and in the process table.
 
     Raises:
@@ -75,6 +77,8 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         policy: StopPolicy = StopPolicy(),
         timeout: float | None = None,
         watchdog: float | None = None,
+        memory: float | str | None = None,
+        max_worker_memory: float | str | None = None,
         name: str | None = None,
     ) -> None:
         if initializer is not None and not callable(initializer):
@@ -89,6 +93,8 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             raise TypeError(f"policy must be a StopPolicy, was {policy!r}")
         self._policy = policy
         self._timeout = seconds("timeout", timeout)
+        self._memory = size_bytes("memory", memory)
+        self._max_worker_memory = size_bytes("max_worker_memory", max_worker_memory)
         self._watchdog = positive_seconds("watchdog", watchdog)
         self._context = mp_context
         self._initializer, self._initargs = initializer, tuple(initargs)
@@ -142,6 +148,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         task.keep = (kept, tokens) if kept or tokens else None
         task.on_stopped = options.on_stopped
         task.watchdog_s = self._watchdog if options.watchdog is None else positive_seconds("watchdog", options.watchdog)
+        task.memory_bytes = self._memory if options.memory is None else size_bytes("memory", options.memory)
         future._bind(task, reactor)
         refused = refused or next((token.reason for token in tokens if token.is_set()), None)
         if refused is not None:
@@ -151,7 +158,8 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            reactor.post(ev.Submit(ev.TaskId(number), policy, timeout, options.deadline, task.watchdog_s), task)
+            limits = timeout, options.deadline, task.watchdog_s, task.memory_bytes
+            reactor.post(ev.Submit(ev.TaskId(number), policy, *limits), task)
         if options.token is not None:
             _follow(options.token, future)
         return future
@@ -235,6 +243,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
     def _make_reactor(self) -> Reactor:
         setup = setups.describe(self._name, self._initializer, self._initargs)
         machine = Machine(self._max_workers, max_tasks_per_child=min(self._max_tasks or _MOST_TASKS, _MOST_TASKS))
+        setup.max_bytes = self._max_worker_memory
         starter = launcher(setup, self._context)
         reactor = Reactor(machine, starter, self._name)
         # The reactor must not hold the pool, or a forgotten pool would never end.

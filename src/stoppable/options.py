@@ -1,6 +1,7 @@
 """What can be said of a task besides its call: `pool.options(...)`, checked once."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ class SubmitOptions:
         token: a token whose stop stops the task too; the task's own token is its child.
         watchdog: seconds that may pass, while it runs, without a call of any in-task function (`check`, `beat`);
             then its stack is logged and it is interrupted. `math.inf`: none.
+        memory: the most that its processes may have (its worker, and all that it has started): bytes, or a text such
+            as "512MB" or "2GiB"; then it is killed. `math.inf`: no limit.
         name: shown in errors, logs and tables.
         on_stopped: called with the future, in the parent, once a stop has ended the task.
         on_done: called with the future, in the parent, once the task has ended in whatever way.
@@ -40,12 +43,14 @@ class SubmitOptions:
     name: str | None = None
     on_stopped: Callable[[Any], object] | None = None
     watchdog: float | None = None
+    memory: float | str | None = None
     on_done: Callable[[Any], object] | None = None
     scope: "StopToken | None" = None
 
     def __post_init__(self) -> None:
         seconds("timeout", self.timeout)
         positive_seconds("watchdog", self.watchdog)
+        size_bytes("memory", self.memory)
         if self.deadline is not None:
             if isinstance(self.deadline, bool) or not isinstance(self.deadline, (int, float)):
                 raise TypeError(f"deadline must be time.monotonic() seconds, was {self.deadline!r}")
@@ -70,6 +75,45 @@ class SubmitOptions:
         """Return these options, but those of *other* where it has any."""
         given = {field: value for field in self.__slots__ if (value := getattr(other, field)) is not None}
         return replace(self, **given)
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kMGT]?B|[KMGT]iB)", re.ASCII)
+_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "Ki": 1 << 10,
+    "Mi": 1 << 20,
+    "Gi": 1 << 30,
+    "Ti": 1 << 40,
+}
+
+
+def size_bytes(name: str, value: float | str | None) -> int | None:
+    """Return *value*, an integer or a text with its unit ("512MB" = 512 000 000, "2GiB"), as bytes > 0.
+
+    None for None and for infinity.
+
+    Raises:
+        ValueError: it is not above 0, or a text that is no size.
+        TypeError: it is neither an integer nor a text.
+    """
+    if value is None or value == math.inf:
+        return None
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value)
+        if match is None:
+            raise ValueError(f'{name} must be bytes, or a text such as "512MB" or "2GiB", was {value!r}')
+        size = int(float(match[1]) * _UNITS[match[2].removesuffix("B")])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    else:
+        raise TypeError(f'{name} must be an integer of bytes, or a text such as "512MB" or "2GiB", was {value!r}')
+    if size <= 0:
+        raise ValueError(f"{name} must be bytes > 0, was {value!r}")
+    return size
 
 
 def positive_seconds(name: str, value: float | None) -> float | None:

@@ -472,3 +472,11 @@ def test_a_task_that_is_over_its_memory_is_killed_if_it_has_started() -> None:
         ev.Ask(A, ONE, StopKind.MEMORY),
         ev.Kill(A, ONE),
     ]
+
+
+def test_a_task_that_gives_way_as_its_worker_is_killed_ends_when_that_is_gone() -> None:
+    """Behaviours 69, 106. Its processes are then gone, too."""
+    game = booted()
+    game.play(ev.Stop(ONE, Rung.KILL), ev.Claimed(A, ONE), probed(A, ONE))
+    assert game.play(ev.Answered(A, ONE, True)) == []
+    assert game.play(ev.Exited(A, None)) == [stopped(ONE, Rung.KILL)]

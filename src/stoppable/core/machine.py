@@ -220,6 +220,9 @@ class Machine(Staffing):
         worker = task.worker
         if worker is None or worker.id != of:
             return
+        if stopped and worker.killed:
+            task.claimed = True  # it gave way as its worker, with all its processes, was killed
+            return  # and is over when those are
         if not fit:
             worker.worn = True
         if task.recalling:

@@ -15,6 +15,7 @@ from stoppable.shell.channel import LAST_READS, READS, Channel
 from stoppable.shell.control import Op
 from stoppable.shell.deliver import Delivery
 from stoppable.shell.launch import Born, Gone, Lost, News, NotBorn, WardenLauncher
+from stoppable.shell.lookout import Lookout
 from stoppable.shell.tally import Tally
 from stoppable.shell.task import Task
 from stoppable.shell.watch import READ, WRITE
@@ -44,6 +45,7 @@ class Hands:
         self._pace = Pace()
         self.unsettled: list[tuple[Task, ev.Resolve]] = []
         self.delivery = Delivery(self.tasks, self.channels, self._order)
+        self._lookout = Lookout(lambda *found: reactor.call(lambda: self._weighed(*found)))
         self.tally = Tally()
         self.finished = False
         self.dead = False  # a task was refused because no workers can be started
@@ -143,10 +145,15 @@ class Hands:
     def _started(self, action: ev.Started) -> None:
         if (task := self.tasks.get(action.task)) is not None:
             task.sink._begin()
+            pid = self._launcher.living.get(task.worker or 0)
+            if task.memory_bytes is not None and pid is not None:
+                self._lookout.watch(task.id, pid, task.memory_bytes)
 
     def _requeued(self, action: ev.Requeued) -> None:
         task = self.tasks[action.task]
         task.worker = None
+        if task.memory_bytes is not None:
+            self._lookout.forget(task.id)
         task.sink._requeue()
 
     def _recall(self, action: ev.Recall) -> None:
@@ -181,10 +188,19 @@ class Hands:
         self._launcher.deliver(op, worker)
         self._watch_control()
 
+    def _weighed(self, task_id: int, size_bytes: int) -> None:
+        """Take what the lookout has found, in the reactor's thread."""
+        task = self.tasks.get(task_id)
+        if task is not None and task.worker is not None:
+            task.peak_bytes = max(task.peak_bytes, size_bytes)
+            self._reactor.feed(ev.Weighed(ev.WorkerId(task.worker), ev.TaskId(task_id), size_bytes))
+
     # --- ends --------------------------------------------------------------------------------
 
     def _resolve(self, action: ev.Resolve) -> None:
         task = self.tasks.pop(action.task)
+        if task.memory_bytes is not None:
+            self._lookout.forget(task.id)
         self.dead = self.dead or action.end is ev.End.BROKEN
         self.unsettled.append((task, action))
 
@@ -225,6 +241,7 @@ class Hands:
         for channel in self.channels.values():
             channel.close()
         self.channels.clear()
+        self._lookout.close()
         self._launcher.end()
 
     # --- what we hear ------------------------------------------------------------------------

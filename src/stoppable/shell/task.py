@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from stoppable import parcel, wire
 from stoppable.core.events import End, Resolve, TaskId
 from stoppable.died import RemoteTraceback, WorkerDied, WorkerStartError
-from stoppable.errors import StopRequested, TaskStopped, TaskTimeout
+from stoppable.errors import MemoryExceeded, StopRequested, TaskStopped, TaskTimeout
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.wire import Frame, Kind
@@ -31,6 +31,10 @@ class _Short(reprlib.Repr):
 
 _short = _Short()
 _short.maxstring = _short.maxother = 60
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB"
 
 
 class Sink(Protocol):
@@ -157,6 +161,8 @@ class Task:
         """Return what to say of a stop that the pool starts by itself, for a limit of this *kind*."""
         if kind is StopKind.WATCHDOG:
             return f"no check() or beat() for {self.watchdog_s:g} s"
+        if kind is StopKind.MEMORY:
+            return f"its processes had {_size(self.peak_bytes)}, the limit is {_size(self.memory_bytes or 0)}"
         return None
 
     def report(self) -> Report:
@@ -239,6 +245,10 @@ class Task:
             reason = new_reason(end.kind or StopKind.STOP)
         self.reason = reason
         kind = TaskTimeout if deadline or reason.kind is StopKind.DEADLINE else TaskStopped
+        facts: dict[str, Any] = {}
+        if reason.kind is StopKind.MEMORY:
+            kind = MemoryExceeded
+            facts = {"peak_bytes": self.peak_bytes, "limit_bytes": self.memory_bytes}
         rung = end.rung if end.rung is not None or not end.started else Rung.ASK
         error = kind(
             reason=reason,
@@ -248,6 +258,7 @@ class Task:
             started=end.started,
             task=self.title(),
             stack=self.stack,
+            **facts,
         )
         self.sink._finish_stopped(error)
 

@@ -21,12 +21,18 @@ import select
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from stoppable.shell import marks, tree
 from stoppable.shell.control import Control, Op
 from stoppable.worker import start
+
+# What a dead worker leaves is killed with it, but the kernel may take a while to free a large process. The
+# worker's end is told when that is done, so that a future is done when its work is.
+_ORPHANS_S = 5.0
+_LOOK_MS = 100
 
 
 class Newborn(NamedTuple):
@@ -51,6 +57,8 @@ class Warden:
         self.strays = strays
         self.workers: dict[int, int] = {}  # worker id -> process id, until reaped
         self.ids: dict[int, int] = {}
+        # Workers that are dead, whose processes are not yet: status, those processes, until when to wait.
+        self.dying: dict[int, tuple[int, set[int], float]] = {}
         self.left: set[int] = set()  # processes that tasks left behind when their worker retired in peace
         self.guarded: dict[int, int] = {}  # pidfd -> process id, of workers that are not our children
         self.poll = select.poll()
@@ -61,7 +69,7 @@ class Warden:
         """Serve until the parent is gone, then end this process; return only in a forked worker."""
         wake = self._watch()
         while True:
-            for fd, _ in self.poll.poll():
+            for fd, _ in self.poll.poll(_LOOK_MS if self.dying else None):
                 if fd == wake:
                     with suppress(BlockingIOError):
                         os.read(wake, 4096)
@@ -74,6 +82,8 @@ class Warden:
                     self._forget_guarded(fd)
                 else:
                     self._end()  # the parent's pidfd
+            if self.dying:
+                self._bury_dying()
 
     def _watch(self) -> int:
         """Set up what wakes us: the control socket, our children, the parent's end."""
@@ -175,17 +185,39 @@ class Warden:
                 self.left.discard(pid)
                 continue
             del self.workers[worker]
-            self._orphans(in_peace=status == 0)
-            self._tell(Op.EXITED, worker, status)
+            killed = self._orphans(in_peace=status == 0)
+            if killed:
+                self.dying[worker] = status, killed, time.monotonic() + _ORPHANS_S
+            else:
+                self._tell(Op.EXITED, worker, status)
 
-    def _orphans(self, *, in_peace: bool) -> None:
-        """See to what a dead worker left: a task that ended well may leave processes, until the pool ends."""
-        orphans = [pid for pid in tree.children(os.getpid()) if pid not in self.ids and pid not in self.left]
+    def _bury_dying(self) -> None:
+        """Tell of the dead workers of which nothing is left, or not within the time that we wait for that."""
+        mine = set(tree.children(os.getpid()))
+        known = self.left.union(self.ids, *(pids for _, pids, _ in self.dying.values()))
+        for worker, (status, pids, until) in list(self.dying.items()):
+            late = mine - known  # their own children have come to us in their place
+            for pid in late:
+                tree.kill(pid)
+            known |= late
+            pids |= late
+            pids &= mine
+            if not pids or time.monotonic() >= until:
+                del self.dying[worker]
+                self._tell(Op.EXITED, worker, status)
+
+    def _orphans(self, *, in_peace: bool) -> set[int]:
+        """See to what a dead worker left: a task that ended well may leave processes, until the pool ends.
+
+        Returns what was killed, and is not yet reaped.
+        """
+        orphans = {pid for pid in tree.children(os.getpid()) if pid not in self.ids and pid not in self.left}
         if in_peace:
             self.left.update(orphans)
-        else:
-            for pid in orphans:
-                tree.kill(pid)
+            return set()
+        for pid in orphans:
+            tree.kill(pid)
+        return orphans
 
     def _forget_guarded(self, pidfd: int) -> None:
         self.poll.unregister(pidfd)

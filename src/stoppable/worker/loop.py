@@ -26,6 +26,7 @@ from stoppable.wire import Frame, Kind
 from stoppable.worker import intask
 from stoppable.worker import page as pages
 from stoppable.worker.gate import Gate
+from stoppable.worker.memory import own_bytes
 from stoppable.worker.page import Page
 
 
@@ -56,6 +57,8 @@ class Loop:
         self.seen = 0  # the freeze last seen by claim
         self.began = 0.0  # its last task; the task can write into the page, and not here
         self.pid = os.getpid()
+        self.max_bytes: int | None = None  # what this process may have between tasks
+        self.full = False  # it has more: it claims no other task
 
     def send(
         self, kind: Kind, body: "Part | tuple[Part, ...]", task: int = 0, extra: int = 0, position: int = 0
@@ -93,6 +96,8 @@ class Loop:
             frame = self.next_frame()
             if frame is None or frame.kind != Kind.TASK:
                 return frame is not None
+            if self.full:
+                continue  # the parent takes back what it has sent, as it does from any unfit worker
             claimed, self.seen = self.page.claim(frame.position, self.seen)
             if claimed:
                 self.run_task(frame)
@@ -175,6 +180,9 @@ class Loop:
     # --- answers -----------------------------------------------------------------------------
 
     def _answer(self, kind: Kind, body: "Part | tuple[Part, ...]", task: int, extra: int = 0) -> None:
+        if self.max_bytes is not None and own_bytes() > self.max_bytes:
+            self.full = True
+            extra |= wire.UNFIT
         if self.gate.landed:
             extra |= wire.UNFIT
         took_us = int((time.monotonic() - self.began) * 1e6)

@@ -76,6 +76,7 @@ def _boot(loop: Loop, setup: Setup | None) -> bool:
     start.name_process("stoppable-work")
     # A module that the initializer or __main__ imported may have taken SIGINT for itself.
     start.open_gate_to_signals(loop.gate)
+    loop.max_bytes = setup.max_bytes
     loop.send(Kind.READY, b"")
     return True
 

@@ -19,6 +19,7 @@ class Setup:
 
     Attributes:
         inherited: True if the worker is a fork of the parent, so there is nothing to set up but the initializer.
+        max_bytes: what a worker may have when it has answered; with more, it takes no other task. None: any.
         main_name, main_path: how to find `__main__` again; both None when it cannot be imported.
     """
 
@@ -27,6 +28,7 @@ class Setup:
     initializer: Callable[..., object] | None = None
     initargs: tuple[Any, ...] = ()
     inherited: bool = False
+    max_bytes: int | None = None
     sys_path: list[str] = field(default_factory=list)
     argv: list[str] = field(default_factory=list)
     cwd: str | None = None
