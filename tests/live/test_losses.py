@@ -108,6 +108,33 @@ def test_a_worker_killed_from_outside_costs_its_own_task_only(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_the_late_end_of_a_worker_that_was_given_up_is_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behaviour 67. Nothing of it stays: no process id in the pool's list, no descriptor."""
+    begun = str(tmp_path / "begun")
+    deliver = WardenLauncher.deliver
+
+    def harmless(self: WardenLauncher, op: Op, worker: int) -> None:
+        if op is not Op.KILL:
+            deliver(self, op, worker)
+
+    monkeypatch.setattr(stoppable.executor, "Machine", functools.partial(stoppable.executor.Machine, kill_s=0.3))
+    monkeypatch.setattr(WardenLauncher, "deliver", harmless)
+    with running() as pool:
+        future = pool.submit(jobs.nap, begun)
+        worker = int(await_file(begun))
+        before = len(os.listdir("/proc/self/fd"))
+        future.kill()
+        assert not stopped(future).confirmed
+        assert worker in pool.workers()
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: worker not in pool.workers(), "its end was taken in")
+        assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+        until(lambda: len(os.listdir("/proc/self/fd")) <= before, "its descriptors are closed")
+
+
+@pytest.mark.slow
 def test_a_worker_that_cannot_be_killed_is_given_up_and_its_seat_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
