@@ -1,4 +1,4 @@
-# make demo | test | check | test-all | cpython-suite | races | soak | parent-death | clean
+# make demo | test | check | test-all | cpython-suite | races | soak | parent-death | bench | bench-quick | clean
 #
 # Each target makes the virtual environment that it needs: .venv with the default Python, or
 # .venv-3.12 with `make test PYTHON=python3.12`.
@@ -20,7 +20,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input install --quiet
 CODE := $(wildcard src tests tools examples bench)
 
-.PHONY: help demo test check test-all cpython-suite races soak parent-death clean
+.PHONY: help demo test check test-all cpython-suite races soak parent-death bench bench-quick clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -83,6 +83,13 @@ races: $(VENV)/.test
 MINUTES ?= 5
 soak: $(VENV)/.bench
 	$(PY) bench/soak.py --minutes $(MINUTES) $(ARGS)
+
+# Some minutes for each round of each case; every pool that bench/peers.py names, interleaved.
+bench: $(VENV)/.bench
+	$(PY) bench/run.py $(ARGS)
+
+bench-quick: $(VENV)/.bench
+	$(PY) bench/run.py --rounds 1 --cases noops,chunks,round_trip,efficiency,arrays,life --peers stoppable,"stdlib fork",mp.Pool,pebble,loky $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
