@@ -63,11 +63,12 @@ class Sleepers:
 class Latch:
     """Something that happens once, as `threading.Event` without `clear()`."""
 
-    __slots__ = ("_happened", "_sleepers")
+    __slots__ = ("_calls", "_happened", "_sleepers")
 
     def __init__(self) -> None:
         self._happened = False
         self._sleepers = Sleepers()
+        self._calls: list[Callable[[], object]] = []
 
     def is_set(self) -> bool:
         """Return whether it has happened."""
@@ -77,6 +78,21 @@ class Latch:
         """Note that it has happened, and wake all who wait. Never blocks."""
         self._happened = True
         self._sleepers.wake()
+        self._call()
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Have *call* called once, in the thread that sets this; at once if it has happened. Never blocks."""
+        self._calls.append(call)  # before the look, so that one of the two threads finds it
+        if self._happened:
+            self._call()
+
+    def _call(self) -> None:
+        while self._calls:
+            try:
+                call = self._calls.pop()
+            except IndexError:  # the other thread has it
+                return
+            call()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has happened, at most *timeout* seconds; return whether it has."""

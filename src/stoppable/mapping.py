@@ -26,18 +26,41 @@ def map_calls(
         ValueError: *chunksize* or *buffersize* is below 1.
         TypeError: *buffersize* is no integer.
     """
+    end = None if timeout is None else time.monotonic() + timeout
+    ahead = tasks_ahead(buffersize, chunksize)
+    futures = submit_each(submit, function, zip(*iterables, strict=False), chunksize)
+    begun: deque[Future[Any]] = deque(islice(futures, ahead))
+    return Results(begun, _results(begun, futures, end, chunksize > 1))
+
+
+def tasks_ahead(buffersize: int | None, chunksize: int) -> int | None:
+    """Return how many tasks may be ahead of the results taken; None: all.
+
+    Raises:
+        ValueError: *chunksize* or *buffersize* is below 1.
+        TypeError: *buffersize* is no integer.
+    """
     if chunksize < 1:
         raise ValueError(f"chunksize must be >= 1, was {chunksize!r}")
-    if buffersize is not None:
-        if not isinstance(buffersize, int):
-            raise TypeError(f"buffersize must be an integer or None, was {buffersize!r}")
-        if buffersize < 1:
-            raise ValueError(f"buffersize must be >= 1 or None, was {buffersize!r}")
-    end = None if timeout is None else time.monotonic() + timeout
-    calls = zip(*iterables, strict=False)
-    futures = _submit_all(submit, function, calls, chunksize)
-    begun: deque[Future[Any]] = deque(islice(futures, _chunks(buffersize, chunksize)))
-    return Results(begun, _results(begun, futures, end, chunksize > 1))
+    if buffersize is None:
+        return None
+    if not isinstance(buffersize, int):
+        raise TypeError(f"buffersize must be an integer or None, was {buffersize!r}")
+    if buffersize < 1:
+        raise ValueError(f"buffersize must be >= 1 or None, was {buffersize!r}")
+    return max(1, buffersize // chunksize)
+
+
+def submit_each(
+    submit: Submit, function: Callable[..., Any], calls: Iterator[tuple[Any, ...]], chunksize: int
+) -> Iterator[Future[Any]]:
+    """Yield the future of each call, or of each *chunksize* calls, whose value is then a list; submitted when asked for."""
+    if chunksize == 1:
+        for args in calls:
+            yield submit(function, *args)
+    else:
+        while items := list(islice(calls, chunksize)):
+            yield submit(chunk, function, items)
 
 
 class Results(Iterator[Any]):
@@ -60,21 +83,6 @@ class Results(Iterator[Any]):
         self._results.close()  # type: ignore[attr-defined]  # a generator
         while self._begun:
             self._begun.pop().cancel()
-
-
-def _chunks(buffersize: int | None, chunksize: int) -> int | None:
-    return None if buffersize is None else max(1, buffersize // chunksize)
-
-
-def _submit_all(
-    submit: Submit, function: Callable[..., Any], calls: Iterator[tuple[Any, ...]], chunksize: int
-) -> Iterator[Future[Any]]:
-    if chunksize == 1:
-        for args in calls:
-            yield submit(function, *args)
-    else:
-        while items := list(islice(calls, chunksize)):
-            yield submit(chunk, function, items)
 
 
 def _results(
