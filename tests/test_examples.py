@@ -119,6 +119,17 @@ def test_grading_loses_exactly_the_four_files_that_never_end() -> None:
 
 
 @pytest.mark.slow
+def test_the_service_stops_the_work_of_a_client_that_has_gone_and_answers_the_next_one() -> None:
+    """Behaviour 53."""
+    lines = run(EXAMPLES / "service.py")
+    assert lines[1:] == [
+        "service: the client has gone",
+        "service: stopped: the await of it was cancelled",
+        "client: the largest prime is 997",
+    ]
+
+
+@pytest.mark.slow
 def test_the_demo_ends_well_and_says_so() -> None:
     lines = run(EXAMPLES / "demo.py")
     assert lines[-1] == "Everything was as claimed."
