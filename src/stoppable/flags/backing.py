@@ -53,7 +53,11 @@ def create(owner: Process, nonce: bytes, size_bytes: int) -> tuple[mmap.mmap, Pl
 
 
 def attach(place: Place, size_bytes: int) -> mmap.mmap | None:
-    """Return the memory at *place*, or None if it is not there any more or not ours to use."""
+    """Return the memory at *place*, or None if it is not there any more or not ours to use.
+
+    Raises:
+        OSError: this process has no more memory or no more file descriptors. The memory may well be there.
+    """
     path, flags = place.path, _FLAGS | _NOFOLLOW
     if not path:
         flags = _FLAGS  # what lies in /proc is a link
@@ -62,15 +66,19 @@ def attach(place: Place, size_bytes: int) -> mmap.mmap | None:
             # The number may be something else by now: opening a terminal or a tape can have effects.
             if not os.readlink(path).startswith(f"/memfd:{_NAME}"):
                 return None
-        except OSError:
+        except OSError as error:
+            if error.errno in _OURS:
+                raise
             return None
     try:
         fd = os.open(path, flags)
-    except OSError:
+    except OSError as error:
+        if error.errno in _OURS:
+            raise
         return None
     try:
         return _map(fd, size_bytes) if os.fstat(fd).st_size == size_bytes else None
-    except (OSError, ValueError):
+    except ValueError:
         return None
     finally:
         os.close(fd)
@@ -87,20 +95,18 @@ def drop(place: Place) -> None:
 
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_NOEXEC_SEAL = 8  # MFD_NOEXEC_SEAL (Linux 6.3): the setting vm.memfd_noexec=2 refuses a memfd without it
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # they speak of us: the memory may well be there
 
 
 def _new_memfd() -> int:
     """Return a new memfd, or -1 where there is none, or where others could not find it."""
     if kernel.PORTABLE or sys.platform != "linux" or not os.path.exists("/proc/self/fd"):
         return -1
-    for flags in (os.MFD_CLOEXEC | _NOEXEC_SEAL, os.MFD_CLOEXEC):
-        try:
-            return os.memfd_create(_NAME, flags)
-        except OSError as error:
-            # EINVAL: the kernel is older than the flag. The others: a container that forbids it.
-            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES):
-                raise
+    try:
+        return linux.memfd(_NAME)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES):
+            raise
     return -1
 
 

@@ -39,6 +39,7 @@ WAITV_MOST = 128
 _FOR_EVER_S = 3.2e9
 
 _READ_WRITE, _SHARED_FIXED = 3, 0x11  # PROT_READ|WRITE, MAP_SHARED|FIXED: the same on all these processors
+_NOEXEC_SEAL = 8  # MFD_NOEXEC_SEAL (Linux 6.3): the setting vm.memfd_noexec=2 refuses a memfd without it
 _FENCE_ALL, _FENCE, _FENCE_JOIN = 1, 2, 4  # MEMBARRIER_CMD_GLOBAL, ..._EXPEDITED, REGISTER_..._EXPEDITED
 
 
@@ -160,6 +161,21 @@ def fence() -> None:
     # No membarrier here: an atomic exchange is a full barrier at least for the caller.
     with threading.Lock():
         pass
+
+
+def memfd(name: str, flags: int = 0) -> int:
+    """Return the descriptor of a new memfd, closed by exec.
+
+    Raises:
+        OSError: the system has no more descriptors or memory; or there is no memfd_create, or a sandbox forbids it.
+    """
+    try:
+        return os.memfd_create(name, flags | os.MFD_CLOEXEC | _NOEXEC_SEAL)
+    except OSError as error:
+        # EINVAL: the kernel is older than the flag. The others: a sandbox may know the older use only.
+        if error.errno not in (errno.EINVAL, errno.EPERM, errno.EACCES):
+            raise
+    return os.memfd_create(name, flags | os.MFD_CLOEXEC)
 
 
 def map_shared(fd: int, size_bytes: int) -> mmap.mmap:

@@ -63,12 +63,13 @@ class _Watch:
 
     def add(self, chunk: Chunk) -> None:
         with self.lock:
+            if self.thread is None:
+                self.ear, self.bell = _new_bell()  # first, since it can fail, and then nothing watches
             chunk.watched = True
             self.chunks.add(weakref.ref(chunk, self._gone))
             if self.thread is not None:
                 self._ring()
                 return
-            self.ear, self.bell = _new_bell()
             thread = threading.Thread(target=self._run, name="stoppable-owner-watch", daemon=True)
             try:
                 thread.start()

@@ -13,6 +13,7 @@ from collections import deque
 from stoppable import parcel, wire
 from stoppable.core.events import TaskId
 from stoppable.parcel import Part
+from stoppable.shell.control import NOT_NOW
 from stoppable.wire import Frame, Kind
 from stoppable.worker import loop
 from stoppable.worker import page as pages
@@ -43,6 +44,7 @@ class Channel:
         self.pid: int | None = None
         self.ready = False
         self.dead = False  # the worker is gone: what it has left is all that will come
+        self.failed = False  # it could not be written to, though the worker may live
         self.ended = False  # its socket has nothing more to say
         self.positions: dict[int, int] = {}  # task -> position, of the sent and not yet answered
         # Read and not yet taken. A queue, since taking one can lead to reading more: they are taken in order.
@@ -106,10 +108,10 @@ class Channel:
             parts = [outbox[0]] if len(outbox) == 1 else list(itertools.islice(outbox, _PARTS))
             try:
                 sent = self.sock.sendmsg(parts)
-            except BlockingIOError:
-                return
-            except OSError:
-                outbox.clear()  # the worker is gone; its exit will tell what became of its tasks
+            except OSError as error:
+                if error.errno not in NOT_NOW:
+                    outbox.clear()  # if the worker is gone, its exit will tell what became of its tasks
+                    self.failed = not isinstance(error, ConnectionError)
                 return
             for part in parts:
                 if sent < len(part):

@@ -1,15 +1,19 @@
 """What the parent and the warden say to each other: one small message a packet, over a socket that keeps packets whole."""
 
 import array
+import errno
 import os
 import socket
 import struct
 from collections import deque
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
 _MESSAGE = struct.Struct("<Bxxxiq")
 _MAX_FDS = 2
+# A full socket, or no memory in the kernel for one more message: what is kept and sent again.
+NOT_NOW = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Op(IntEnum):
@@ -51,14 +55,22 @@ class Control:
         """
         packet = _MESSAGE.pack(op, value, who)
         if self._waiting or not self._try(packet, fds):
-            self._waiting.append((packet, tuple(os.dup(fd) for fd in fds)))
+            copies: list[int] = []
+            try:
+                copies.extend(map(os.dup, fds))  # which keeps those that were made before one fails
+            except OSError:
+                _close(copies)
+                raise
+            self._waiting.append((packet, tuple(copies)))
 
     def _try(self, packet: bytes, fds: tuple[int, ...]) -> bool:
         extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             self.sock.sendmsg([packet], extra)
-        except BlockingIOError:
-            return False
+        except OSError as error:
+            if error.errno in NOT_NOW:
+                return False
+            raise
         return True
 
     @property
@@ -67,17 +79,26 @@ class Control:
         return bool(self._waiting)
 
     def flush(self) -> None:
-        """Send what waits, as far as it goes."""
-        while self._waiting:
-            packet, fds = self._waiting[0]
-            if not self._try(packet, fds):
-                return
-            self._waiting.popleft()
-            for fd in fds:
-                os.close(fd)
+        """Send what waits, as far as it goes.
+
+        Raises:
+            OSError: the other end is gone; what waited is dropped.
+        """
+        try:
+            while self._waiting:
+                packet, fds = self._waiting[0]
+                if not self._try(packet, fds):
+                    return
+                self._waiting.popleft()
+                _close(fds)
+        except OSError:
+            self._drop()
+            raise
 
     def receive(self) -> tuple[Message, list[int]] | None:
-        """Return the next message and its descriptors, or None at the end.
+        """Return the next message and its descriptors, or None at the end. An error is an end, too.
+
+        Fewer descriptors than were sent come to a process that has no room for more.
 
         Raises:
             BlockingIOError: nothing is there now.
@@ -85,7 +106,9 @@ class Control:
         size = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
         try:
             packet, extra, _, _ = self.sock.recvmsg(_MESSAGE.size, size, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionError:
+        except BlockingIOError:
+            raise
+        except OSError:
             return None
         if len(packet) < _MESSAGE.size:
             return None
@@ -98,8 +121,15 @@ class Control:
 
     def close(self) -> None:
         """Close the socket and whatever waited to be sent with it."""
-        for _, fds in self._waiting:
-            for fd in fds:
-                os.close(fd)
-        self._waiting.clear()
+        self._drop()
         self.sock.close()
+
+    def _drop(self) -> None:
+        for _, fds in self._waiting:
+            _close(fds)
+        self._waiting.clear()
+
+
+def _close(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -3,14 +3,17 @@
 They decide nothing. Only the reactor's thread uses them.
 """
 
+import functools
 import logging
-import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, assert_never
 
 from stoppable import parcel, wire
 from stoppable.core import events as ev
 from stoppable.core.pace import Pace
+from stoppable.died import PoolBroken
+from stoppable.shell.advice import advice
 from stoppable.shell.channel import LAST_READS, READS, Channel
 from stoppable.shell.control import Op
 from stoppable.shell.deliver import Delivery
@@ -87,19 +90,22 @@ class Hands:
         try:
             if self._launcher.control is None:
                 self._launcher.start()
-                self._watch_control()
+            self._watch_control()
             channel = Channel(worker)
+            # Before there is a worker: who cannot be listened to must not be born.
+            self._watch.put(channel.sock.fileno(), READ, functools.partial(self._on_channel, channel))
             self._launcher.spawn(worker, channel.theirs, channel.page_fd)
         except Exception as error:
             # As text: a log record that held the error would hold this frame, and with it the channel's memory.
             log.warning("cannot start a worker: %s", str(error))
-            self._spawn_failed(worker, error)
+            self._no_worker(error)
+            self._reactor.later(ev.SpawnFailed(action.worker))
             if channel is not None:
+                self._watch.remove(channel.sock.fileno())
                 channel.close()
             return
         channel.launched()
         self.channels[worker] = channel
-        self._watch.put(channel.sock.fileno(), READ, lambda mask: self._on_channel(channel, mask))
         try:
             first = self._launcher.first_frame()
         except Exception as error:
@@ -112,9 +118,8 @@ class Hands:
         self._watch_control()
         self._watch_sentinels()
 
-    def _spawn_failed(self, worker: int, error: Exception) -> None:
-        self.broken = f"no worker could be started: {type(error).__name__}: {error}"
-        self._reactor.later(ev.SpawnFailed(ev.WorkerId(worker)))
+    def _no_worker(self, error: Exception) -> None:
+        self.broken = f"no worker could be started: {type(error).__name__}: {error}{advice(error)}"
 
     def _retire(self, action: ev.Retire) -> None:
         self.tally.retired += 1
@@ -228,12 +233,13 @@ class Hands:
     def _finished(self, _: ev.Finished) -> None:
         self.finished = True
 
-    def give_up(self) -> None:
-        """Fail every task that is left: the reactor is broken."""
-        for task in list(self.tasks.values()):
-            self.unsettled.append((task, ev.Resolve(ev.TaskId(task.id), ev.End.DIED)))
-        self.tasks.clear()
+    def give_up(self, error: BaseException) -> None:
+        """Fail every task that is left: *error* has broken the reactor."""
         self.settle()
+        for task in list(self.tasks.values()):
+            text = f"the pool has failed and is over, with {task.title()}, for an error of its own: {error!r}"
+            task.sink._finish_error(PoolBroken(text))
+        self.tasks.clear()
 
     def close(self) -> None:
         """End the warden with all that is below it, and close everything."""
@@ -271,7 +277,7 @@ class Hands:
     def _take(self, channel: Channel, frame: Frame) -> None:
         worker = ev.WorkerId(channel.worker)
         if frame.kind == Kind.READY:
-            channel.ready = True
+            channel.ready, self.broken = True, ""
             self._reactor.feed(ev.Booted(worker))
             return
         if frame.kind == Kind.BOOT_FAILED:
@@ -303,7 +309,8 @@ class Hands:
         if control is None:
             return
         if mask & WRITE:
-            control.flush()
+            with suppress(OSError):  # an end is found below, by reading
+                control.flush()
         for news in self._launcher.news():
             self._hear_news(news)
         self._watch_control()
@@ -314,12 +321,12 @@ class Hands:
             if channel is not None:
                 channel.pid = news.pid
         elif isinstance(news, NotBorn):
-            self._spawn_failed(news.worker, news.error)
+            self._no_worker(news.error)
             channel = self.channels.pop(news.worker, None)
             if channel is not None:
                 self._watch.remove(channel.sock.fileno())
                 channel.close()
-            self._reactor.feed(ev.Tick())
+            self._reactor.feed(ev.SpawnFailed(ev.WorkerId(news.worker)))
         elif isinstance(news, Gone):
             self._bury(news)
         elif isinstance(news, Lost):
@@ -332,6 +339,7 @@ class Hands:
 
     def _bury(self, gone: Gone) -> None:
         """Take the last words of a dead worker, then tell that it is gone."""
+        self.broken = gone.why or self.broken
         worker = ev.WorkerId(gone.worker)
         channel = self.channels.get(gone.worker)
         if channel is None:
@@ -346,7 +354,7 @@ class Hands:
             task = self.tasks[claimed]
             task.exit, task.progress = gone.code, channel.progress(claimed)
         del self.channels[gone.worker]
-        self._reactor.feed(ev.Exited(worker, claimed, killed=gone.code in (None, -signal.SIGKILL)))
+        self._reactor.feed(ev.Exited(worker, claimed, killed=gone.killed))
         channel.close()
 
     # --- what we watch -----------------------------------------------------------------------
@@ -366,6 +374,8 @@ class Hands:
         """Watch for the socket to become writable exactly while bytes wait."""
         if channel.ended:
             return
+        if channel.failed:
+            self._launcher.deliver(Op.KILL, channel.worker)
         self._watch.change(channel.sock.fileno(), READ | WRITE if channel.waiting else READ)
 
     def _watch_control(self) -> None:

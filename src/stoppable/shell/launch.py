@@ -39,6 +39,10 @@ _STUB = (
 
 
 _GUARD_WAIT_S = 10.0  # for a guard that is told so much at once that it reads no more
+_FAILED = (
+    "no worker could be started: the pool's warden, from which they are forked, ended with exit code {code}; "
+    "its own message is on stderr. It is started as `{executable} -c ...` and must find this package there"
+)
 
 
 class Born(NamedTuple):
@@ -47,10 +51,16 @@ class Born(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """The worker was reaped; `code` is negative for a signal, None if it could not be learnt."""
+    """The worker was reaped; `code` is negative for a signal, None if it could not be learnt.
+
+    killed: somebody else ended it, which says little about the next one.
+    why: what is to be said if no other can be started, or "".
+    """
 
     worker: int
     code: int | None
+    killed: bool = False
+    why: str = ""
 
 
 class NotBorn(NamedTuple):
@@ -91,6 +101,8 @@ class WardenLauncher:
         Raises:
             OSError: no process is to be had.
         """
+        if not os.path.exists("/proc/self/fd"):
+            raise OSError(errno.ENOENT, "a pool needs /proc, and it is not mounted here")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = self._start_warden(ours, theirs)
@@ -103,13 +115,11 @@ class WardenLauncher:
         return self.control
 
     def _start_warden(self, ours: socket.socket, theirs: socket.socket) -> "subprocess.Popen[bytes] | BaseProcess":
-        from multiprocessing.spawn import get_executable
-
         fd = theirs.fileno()
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
         ours.send(marshal.dumps((os.getpid(), sys.path, self.marks.start, self.marks.stop, self.guards)))
         return subprocess.Popen(
-            [os.fsdecode(get_executable()), *flags, "-c", _STUB.format(fd=fd)],
+            [_executable(), *flags, "-c", _STUB.format(fd=fd)],
             stdin=subprocess.DEVNULL,
             pass_fds=[fd],
             start_new_session=True,
@@ -126,8 +136,8 @@ class WardenLauncher:
             self._setup_frame = wire.head(wire.Kind.SETUP, len(body)) + body
         return self._setup_frame
 
-    def end(self) -> None:
-        """Let the warden end, with all that is still below it, and wait for that."""
+    def end(self) -> int | None:
+        """Let the warden end, with all that is still below it, and wait for that; return its exit code if it had one."""
         if self.control is not None:
             with suppress(OSError):
                 # Closing alone tells the warden nothing while a fork of this process holds a copy.
@@ -138,12 +148,15 @@ class WardenLauncher:
         if process is not None and process.pid is not None:
             with suppress(OSError):
                 os.kill(process.pid, signal.SIGCONT)  # our child, not reaped: one that was stopped would never end
-        if isinstance(process, subprocess.Popen):
-            process.wait()
-        elif process is not None:
-            process.join()
-            process.close()
         self.living.clear()
+        if isinstance(process, subprocess.Popen):
+            return process.wait()
+        code = None
+        if process is not None:
+            process.join()
+            code = process.exitcode
+            process.close()
+        return code
 
     # --- orders ------------------------------------------------------------------------------
 
@@ -157,6 +170,8 @@ class WardenLauncher:
         self.living[worker] = None
         try:
             self.control.send(Op.SPAWN, worker, fds=(sock.fileno(), page_fd))
+        except ConnectionError:
+            pass  # the warden is gone: `news` will say so, and why
         except OSError:
             del self.living[worker]
             raise
@@ -164,8 +179,14 @@ class WardenLauncher:
     def deliver(self, op: Op, worker: int) -> None:
         """Have INTERRUPT, TERMINATE, KILL or STACK carried out on the worker; nothing if it is gone."""
         if worker in self.living and self.control is not None:
-            with suppress(OSError):  # the warden is gone, and the worker with it
+            try:
                 self.control.send(op, worker)
+            except ConnectionError:
+                pass  # the warden is gone, and the worker with it
+            except OSError:
+                # It can be told nothing more. The end of the socket needs no message, and ends them all.
+                with suppress(OSError):
+                    self.control.sock.shutdown(socket.SHUT_RDWR)
 
     # --- news --------------------------------------------------------------------------------
 
@@ -186,7 +207,8 @@ class WardenLauncher:
                 yield Born(who, value)
             elif op == Op.EXITED and who in self.living:
                 del self.living[who]
-                yield Gone(who, os.waitstatus_to_exitcode(value))
+                code = os.waitstatus_to_exitcode(value)
+                yield Gone(who, code, code == -signal.SIGKILL)
             elif op == Op.FAILED and who in self.living:
                 del self.living[who]
                 yield NotBorn(who, OSError(value, os.strerror(value)))
@@ -195,11 +217,14 @@ class WardenLauncher:
         """Clean up after a warden that was killed: the kernel has killed its workers, we end what they left."""
         yield Lost()
         lost = dict(self.living)
-        self.end()
+        code = self.end()
         killed = marks.kill_all(self.marks)
         tree.reap_as_init(killed | {pid for pid in lost.values() if pid is not None})
+        # A warden that was killed says nothing about the next one; one that ended by itself does.
+        failed = code is not None and code > 0
+        why = _FAILED.format(code=code, executable=_executable()) if failed else ""
         for worker in lost:
-            yield Gone(worker, None)
+            yield Gone(worker, None, not failed, why)
 
     def sentinels(self) -> dict[int, int]:
         """Return descriptors that become readable when a worker ends, with the worker: none here."""
@@ -300,12 +325,13 @@ class ContextLauncher(WardenLauncher):
         process.close()
         if code != 0:
             marks.kill_all(marks.one(self.marks, worker))  # a worker that ends well may leave processes
-        return Gone(worker, code)
+        return Gone(worker, code, code == -signal.SIGKILL)
 
-    def end(self) -> None:
-        super().end()
+    def end(self) -> int | None:
+        code = super().end()
         while self._pidfds:
             os.close(self._pidfds.popitem()[1])
+        return code
 
     def _lost(self) -> Iterator[News]:
         """A guard that was killed is replaced; the workers are not its children and live on."""
@@ -330,6 +356,13 @@ def _guard(control: Control, pid: int) -> None:
         control.send(Op.GUARD, 0, pid, fds=(pidfd,))
     finally:
         os.close(pidfd)
+
+
+def _executable() -> str:
+    """Return the Python that multiprocessing would start, which a program may have set."""
+    from multiprocessing.spawn import get_executable
+
+    return os.fsdecode(get_executable())
 
 
 class _Duplicate:

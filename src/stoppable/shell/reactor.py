@@ -115,9 +115,11 @@ class Reactor:
         """Start the launcher, if it must be before there is a thread, and then the thread.
 
         Raises:
-            OSError: no process is to be had.
+            OSError: no process, descriptor or memory is to be had.
+            RuntimeError: no thread is to be had.
         """
         try:
+            self.watch.put_bell(self._wake.fileno(), self._wake.clear)
             self.hands.prepare()
         except BaseException:
             self._close()
@@ -128,6 +130,9 @@ class Reactor:
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._thread.start()
+        except RuntimeError:  # no thread is to be had
+            self._close()
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
@@ -191,14 +196,13 @@ class Reactor:
 
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)  # for what callbacks start
-        self.watch.put_bell(self._wake.fileno(), self._wake.clear)
         try:
             while not self.hands.finished:
                 self._turn()
-        except BaseException:
-            # A bug of ours. Nobody else could end what waits for us, so every future is told.
+        except BaseException as error:
+            # A bug of ours, or no memory. Nobody else could end what waits for us, so every future is told.
             log.critical("the pool's reactor has failed; all its tasks are given up", exc_info=True)
-            self.hands.give_up()
+            self.hands.give_up(error)
         finally:
             self.over = True  # before the mailbox is looked at for the last time, so that nothing is left in it
             self._refuse_mail()

@@ -130,6 +130,11 @@ class Warden:
                 carry_out(message.op, pid)
 
     def _fork(self, worker: int, fds: list[int]) -> Newborn | None:
+        if len(fds) < 2:
+            for fd in fds:
+                os.close(fd)
+            self._tell(Op.FAILED, worker, errno.EMFILE)
+            return None
         sock_fd, page_fd = fds
         gc.freeze()  # what is shared with the children stays shared
         try:

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from stoppable import parcel, wire
@@ -76,6 +77,12 @@ class Loop:
                 self.sock.sendall(head)
                 for part in parts:
                     self.sock.sendall(part)
+        except BaseException:
+            # A handler of the task's own may raise in the middle of a frame. Then whatever came next would be
+            # taken for its rest, and waited for: so nothing more comes.
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+            raise
         finally:
             gate.unseal()
 

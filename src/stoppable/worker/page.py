@@ -24,7 +24,7 @@ import os
 import struct
 
 from stoppable.flags.kernel import fence as _fence
-from stoppable.flags.linux import map_shared
+from stoppable.flags.linux import map_shared, memfd
 from stoppable.flags.waiting import wait_any
 from stoppable.flags.words import Word
 from stoppable.reason import StopReason
@@ -80,8 +80,15 @@ class Page:
 
     @staticmethod
     def make() -> int:
-        """Return the file descriptor of a new page: memory with no name, gone with its last user."""
-        fd = os.memfd_create("stoppable-page", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        """Return the file descriptor of a new page: memory with no name, gone with its last user.
+
+        Raises:
+            OSError: no descriptor or no memory is to be had, or there is no memfd_create here.
+        """
+        try:
+            fd = memfd("stoppable-page", os.MFD_ALLOW_SEALING)
+        except OSError as error:
+            raise OSError(error.errno, f"memfd_create: {error.strerror}") from None
         try:
             os.ftruncate(fd, TOTAL_BYTES)
             # A file that shrinks kills by SIGBUS whoever looks at it; one that grows eats memory for stacks.
