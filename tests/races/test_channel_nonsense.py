@@ -12,7 +12,7 @@ from stoppable.core import events as ev
 from stoppable.shell.channel import Channel
 from stoppable.shell.control import Op
 from stoppable.shell.hands import Hands
-from stoppable.shell.launch import Gone
+from stoppable.shell.news import Gone
 from stoppable.shell.task import Task
 from stoppable.wire import Kind
 

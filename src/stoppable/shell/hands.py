@@ -17,8 +17,9 @@ from stoppable.shell.advice import advice
 from stoppable.shell.channel import LAST_READS, READS, Channel
 from stoppable.shell.control import Op
 from stoppable.shell.deliver import Delivery
-from stoppable.shell.launch import Born, Gone, Lost, News, NotBorn, WardenLauncher
+from stoppable.shell.launch import WardenLauncher
 from stoppable.shell.lookout import Lookout
+from stoppable.shell.news import Born, Gone, Lost, News, NotBorn
 from stoppable.shell.tally import Tally
 from stoppable.shell.task import Task
 from stoppable.shell.watch import READ, WRITE

@@ -21,11 +21,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import Any
 
 from stoppable import wire
 from stoppable.shell import marks, tree, warden
 from stoppable.shell.control import Control, Op
+from stoppable.shell.news import Born, Gone, Lost, News, NotBorn
 from stoppable.worker.main import work
 from stoppable.worker.setup import Setup
 
@@ -43,36 +44,6 @@ _FAILED = (
     "no worker could be started: the pool's warden, from which they are forked, ended with exit code {code}; "
     "its own message is on stderr. It is started as `{executable} -c ...` and must find this package there"
 )
-
-
-class Born(NamedTuple):
-    worker: int
-    pid: int
-
-
-class Gone(NamedTuple):
-    """The worker was reaped; `code` is negative for a signal, None if it could not be learnt.
-
-    killed: somebody else ended it, which says little about the next one.
-    why: what is to be said if no other can be started, or "".
-    """
-
-    worker: int
-    code: int | None
-    killed: bool = False
-    why: str = ""
-
-
-class NotBorn(NamedTuple):
-    worker: int
-    error: OSError
-
-
-class Lost(NamedTuple):
-    """The warden has died; its control socket is about to be closed."""
-
-
-News = Born | Gone | NotBorn | Lost
 
 
 class WardenLauncher:
