@@ -49,7 +49,7 @@ def install_signal_handlers(
     the first, ends the process at once.
 
     Call it in the main thread. It replaces handlers that were there; a signal that is ignored (as by `nohup`)
-    stays ignored. It does not wait, and it cannot hasten what the program itself does in its `finally` blocks.
+    stays ignored. It does not wait, and does not bound the time of the program's own `finally` blocks.
 
     Args:
         signals: their numbers.
@@ -228,14 +228,28 @@ class SignalHandlers:
 
 _installed: set[SignalHandlers] = set()
 _registered = False
+_masks = threading.local()
 
 
 def _forget_in_forks() -> None:
-    """Have every fork of this process begin without the handlers: they are this program's, and so is the wakeup descriptor."""
+    """Have forks of this process begin without the handlers: these are this program's, as is the wakeup descriptor."""
     global _registered
     if not _registered:
         _registered = True
-        os.register_at_fork(after_in_child=_forget)
+        os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_come, after_in_child=_forget)
+
+
+def _hold_signals() -> None:
+    """Keep a signal to the child from coming before it has forgotten: it would wake our listener."""
+    if _installed:
+        numbers = {number for handlers in list(_installed) for number in handlers._former}
+        _masks.former = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+
+def _let_signals_come() -> None:
+    former = _masks.__dict__.pop("former", None)
+    if former is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _forget() -> None:
@@ -244,3 +258,4 @@ def _forget() -> None:
         os.close(handlers._read)
         os.close(handlers._write)
     _installed.clear()
+    _let_signals_come()

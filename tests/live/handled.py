@@ -136,6 +136,26 @@ def in_shutdown(folder: str) -> None:
     pool.shutdown()
 
 
+def leaving(folder: str) -> None:
+    """Leave the `with` while a task runs that takes its time to end."""
+    pool = ProcessPoolExecutor(1)
+    task = pool.submit(slow_to_end, folder)
+    try:
+        with pool:
+            ready(folder)
+    finally:
+        tell(task)
+
+
+def slow_to_end(folder: str) -> None:
+    stoppable.check()
+    say(Path(folder, f"begun{os.getpid()}"))
+    try:
+        stoppable.sleep(chores.LONG_S)
+    finally:
+        time.sleep(0.5)
+
+
 def orphans(folder: str) -> None:
     """Be process 1, and kill the warden of a task that has a child."""
     pool = ProcessPoolExecutor(1)
@@ -155,6 +175,7 @@ def install() -> None:
 
 
 SCENES: dict[str, Callable[[str], None]] = {
+    "leaving": leaving,
     "orphans": orphans,
     "with": functools.partial(in_with, tidy, policy=ENDLESS),
     "lingering": functools.partial(in_with, lingering, policy=ENDLESS),

@@ -92,6 +92,7 @@ def test_a_task_that_goes_on_is_killed_within_the_grace_whatever_its_policy(star
     program = start("lingering", "1.5")
     program.send()
     assert program.end() == -signal.SIGTERM, program.text
+    assert ": interrupt, " in program.text  # no rung is left out, though its policy stays on ask for ever
     assert "end: kill shutdown: SIGTERM\n" in program.text
 
 
@@ -114,6 +115,15 @@ def test_an_immediate_duplicate_is_ignored_and_a_second_signal_ends_the_program_
     assert program.end() == -signal.SIGTERM, program.text
     assert "finally" not in program.text
     until(lambda: not any(map(is_alive, program.workers)))
+
+
+@pytest.mark.slow
+def test_a_with_that_is_being_left_ends_when_its_tasks_have_ended(start: Start) -> None:
+    program = start("leaving")
+    time.sleep(0.2)  # for it to be at the end of the `with`
+    program.send()
+    assert program.end() == -signal.SIGTERM, program.text
+    assert "end: ask shutdown: SIGTERM\n" in program.text
 
 
 @pytest.mark.slow
@@ -258,7 +268,10 @@ def test_closing_leaves_a_handler_alone_that_came_later() -> None:
 
 
 @pytest.mark.usefixtures("as_before")
-def test_the_signal_is_an_exception_in_the_main_thread_and_stops_what_runs(tmp_path: Path) -> None:
+def test_the_signal_is_an_exception_in_the_main_thread_and_stops_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stoppable.handlers._SECOND_SIGNAL_S", 1000.0)
     pool = ProcessPoolExecutor(1)
     task = pool.submit(handled.tidy, str(tmp_path))
     until(lambda: list(tmp_path.glob("begun*[0-9]")))
@@ -266,6 +279,7 @@ def test_the_signal_is_an_exception_in_the_main_thread_and_stops_what_runs(tmp_p
         assert handlers.received is None
         with pytest.raises(stoppable.Terminated) as caught:
             signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # a duplicate: nothing
         assert (handlers.received, caught.value.signal, caught.value.code) == (signal.SIGTERM, signal.SIGTERM, 143)
         with pytest.raises(stoppable.TaskStopped) as stopped:
             task.result(BOUND_S)

@@ -161,12 +161,16 @@ class Reactor:
     def stop_all(self, rung: Rung, reason: StopReason, within_s: float = math.inf) -> None:
         """Have all tasks stopped, those that wait first, by ladders of at most *within_s* seconds. Never blocks."""
 
-        def stop_all() -> None:
+        def note() -> None:
             for task in list(self.hands.tasks.values()):
                 if task.reason is None:
                     task.reason = reason
+
+        def stop_all() -> None:
+            note()  # again: there may be tasks that had not come here
             self.feed(StopAll(rung, reason.kind, within_s))
 
+        note()  # now: whoever stops a task after this call is not the first
         self.call(stop_all)
 
     def unfinished(self) -> int:
