@@ -150,7 +150,8 @@ def test_tasks_are_stopped_though_the_main_thread_is_in_c_code_and_a_second_sign
     await_file(program.folder / "asked")
     time.sleep(0.6)  # from here on it is a second one
     program.send()
-    assert program.end() == 143, program.text
+    # Ended by the signal itself if it came before the main thread was in the call: a shell shows both as 143.
+    assert program.end() in (143, -signal.SIGTERM), program.text
 
 
 @pytest.mark.slow
