@@ -3,6 +3,7 @@
 import logging
 import selectors
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -24,6 +25,7 @@ class FakeReactor:
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
+        self.machine = SimpleNamespace(ahead=1)
         self.fed: list[ev.Event] = []
         self.at_first: Any = None
 
@@ -51,10 +53,10 @@ class Pool:
         self.hands = Hands(cast(Any, self.reactor), cast(Any, self.launcher))
         self.channel = self.hands.channels[WORKER] = Channel(WORKER)
         for number in (1, 2, 3, 4):
-            task = self.hands.tasks[number] = Task(number, f"task {number}", b"", b"", cast(Any, None))
+            task = self.hands.tasks[number] = Task(number, f"task {number}", (b"",), b"", cast(Any, None))
             task.worker = WORKER if number < 4 else 2
             if number < 4:
-                self.channel.send_task(number, b"", b"call")
+                self.channel.send_task(number, b"", (b"call",))
 
     def say(self, kind: Kind, task: int, body: bytes = b"x") -> None:
         self.channel.theirs.send(wire.head(kind, len(body), task=task) + body)
@@ -139,7 +141,7 @@ def test_a_dead_worker_whose_channel_is_still_written_to_is_buried_all_the_same(
         return read(*given)
 
     theirs.send(frame)
-    pool.channel._reader = cast(Any, type("Reader", (), {"read": staticmethod(and_write_more)}))
+    pool.channel._reader = cast(Any, type("Reader", (), {"read": staticmethod(and_write_more), "dry": False}))
     pool.hands._bury(Gone(WORKER, 0))
     assert WORKER not in pool.hands.channels
     assert pool.reactor.fed[-1] == ev.Exited(WORKER, None, killed=False)
