@@ -15,6 +15,7 @@ from stoppable.shell.control import Op
 from stoppable.shell.hands import Hands
 from stoppable.shell.news import Gone
 from stoppable.shell.task import Task
+from stoppable.shell.watch import Watch
 from stoppable.wire import Kind
 
 WORKER = ev.WorkerId(1)
@@ -25,6 +26,7 @@ class FakeReactor:
 
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
+        self.watch = Watch(self.selector)
         self.machine = SimpleNamespace(ahead=1)
         self.fed: list[ev.Event] = []
         self.at_first: Any = None
