@@ -1,7 +1,6 @@
 """The parent's end of a channel, spoken to by a worker that is not what it should be."""
 
 import logging
-import selectors
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,8 +24,7 @@ class FakeReactor:
     """Notes the events, and lets a test do something at the first."""
 
     def __init__(self) -> None:
-        self.selector = selectors.DefaultSelector()
-        self.watch = Watch(self.selector)
+        self.watch = Watch()
         self.machine = SimpleNamespace(ahead=1)
         self.fed: list[ev.Event] = []
         self.at_first: Any = None
@@ -70,7 +68,7 @@ class Pool:
     def close(self) -> None:
         if WORKER in self.hands.channels:
             self.channel.close()
-        self.reactor.selector.close()
+        self.reactor.watch.close()
 
 
 @pytest.fixture
