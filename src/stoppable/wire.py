@@ -37,7 +37,7 @@ class Kind(IntEnum):
     BOOT_FAILED = 11  # body: text
     VALUE = 12  # body: the packed value
     ERROR = 13  # body: see `pack_error`; extra: length of its text
-    STOPPED = 14  # body: the encoded reason, or nothing
+    STOPPED = 14  # body: the reason, and where the task was: `pack_stop` of the worker's loop
     PARTIAL = 15  # body: a pickled value given to publish()
     PROGRESS = 16  # body: two doubles, done and total
     UNSHIELDED = 17  # the task, which was asked to stop, has left its outermost shield

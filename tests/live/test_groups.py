@@ -471,11 +471,12 @@ def test_the_time_that_is_left_to_a_group_is_seen_by_its_tasks() -> None:
     assert 0 < remaining <= LONG_S
 
 
+@pytest.mark.slow
 def test_what_a_group_has_found_by_its_deadline_is_kept(tmp_path: Path) -> None:
     """Behaviours 77, 80. Values of those that returned, partial results of the others."""
     begun = str(tmp_path / "begun")
     with running(1, initializer=jobs.value, initargs=(1,)) as pool:
-        with pool.task_group(timeout=2 * SOON_S, on_error="ignore") as group:
+        with pool.task_group(timeout=3.0, on_error="ignore") as group:
             group.submit(jobs.value, "whole")
             group.submit(jobs.publish_and_be_polite, begun)
         first, second = group.outcomes()

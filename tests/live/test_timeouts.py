@@ -13,7 +13,17 @@ import pytest
 
 import jobs
 from jobs import BOUND_S, running
-from stoppable import Future, ProcessPoolExecutor, Rung, StopKind, StopPolicy, StopToken, TaskStopped, TaskTimeout
+from stoppable import (
+    Future,
+    ProcessPoolExecutor,
+    Rung,
+    StopKind,
+    StopPolicy,
+    StopToken,
+    TaskStopped,
+    TaskTimeout,
+    current_token,
+)
 from stoppable.shell import channel
 from watching import await_file, is_alive, say, until
 
@@ -241,3 +251,26 @@ def test_asyncio_gets_values_and_errors_as_from_the_standard_executor() -> None:
         one, error, two = asyncio.run(main(pool))
         assert (one, two) == (1, 2)
         assert isinstance(error, ValueError)
+
+
+@pytest.mark.slow
+def test_a_task_that_sees_first_that_its_time_is_up_says_where_it_was() -> None:
+    """Behaviour 91. The parent has not asked for its stack then."""
+    with warm() as pool:
+        pool.submit(get_ready).result(BOUND_S)
+        token = StopToken(timeout=3.0)  # a busy machine's start of the task included
+        future = pool.options(token=token).submit(look_until_stopped)
+        error = timed_out(future)
+        assert error.stack is not None
+        assert "look_until_stopped" in error.stack
+        assert error.reason == token.reason
+
+
+def get_ready() -> None:
+    """Have the worker import this module."""
+
+
+def look_until_stopped() -> None:
+    token = current_token()
+    while True:
+        token.check()

@@ -13,7 +13,7 @@ from stoppable.errors import MemoryExceeded, StopRequested, TaskStopped, TaskTim
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.wire import Frame, Kind
-from stoppable.worker.loop import unpack_error
+from stoppable.worker.loop import unpack_error, unpack_stop
 
 log = logging.getLogger("stoppable")
 
@@ -239,8 +239,10 @@ class Task:
         reason = self.reason
         if reason is None and not end.started:
             reason = self.withdrawn
-        if reason is None and self.answer is not None and len(self.answer.body):
-            reason = StopReason.decode(self.answer.body)  # the task was stopped through its token alone
+        if self.answer is not None and len(self.answer.body):
+            told, stack = unpack_stop(self.answer.body)
+            reason = reason or told  # what the task says counts if it was stopped through its token alone
+            self.stack = stack or self.stack  # the parent may have looked when the task had just ended
         if reason is None:
             reason = new_reason(end.kind or StopKind.STOP)
         self.reason = reason

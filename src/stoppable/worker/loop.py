@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from stoppable import parcel, wire
 from stoppable.errors import StopRequested
 from stoppable.parcel import Part
+from stoppable.reason import StopKind, StopReason
 from stoppable.wire import Frame, Kind
 from stoppable.worker import intask
 from stoppable.worker import page as pages
@@ -44,6 +45,7 @@ class Options(NamedTuple):
 DEFAULT = Options()
 _NOTHING = object()
 _LENGTH = struct.Struct("<I")
+_STACK_BYTES = 3000  # with the reason, a STOPPED frame stays below what the parent reads of one
 _LONGEST_US = (1 << 32) - 1  # that an answer can say it took
 _PROGRESS = struct.Struct("<dd")
 
@@ -146,8 +148,7 @@ class Loop:
         if error is None:
             self._answer_value(task.id, value)
         elif isinstance(error, StopRequested) and task.asked():
-            reason = task.reason()
-            self._answer(Kind.STOPPED, reason.encode(1 << 12) if reason else b"", task.id)
+            self._answer(Kind.STOPPED, pack_stop(task.reason(), error), task.id)
         else:
             self._answer_error(task.id, error, task)
         page.u64[pages.CURRENT_TASK] = 0
@@ -217,6 +218,27 @@ class Loop:
         encoded = text.encode("utf-8", "replace")
         body = _LENGTH.pack(len(encoded)) + encoded + raw
         self._answer(Kind.ERROR, body, task)
+
+
+def pack_stop(reason: StopReason | None, error: BaseException) -> bytes:
+    """Return the body of a STOPPED frame: the reason and, if time was up, where *error* was raised.
+
+    The parent asks for the stack when it sees that time is up; a task that sees it first answers before that.
+    """
+    raw = b"" if reason is None else reason.encode(1 << 10)
+    text = ""
+    if reason is not None and reason.kind is StopKind.DEADLINE:
+        text = "".join(traceback.format_tb(_without_ours(error)))
+    return _LENGTH.pack(len(raw)) + raw + text.encode("utf-8", "replace")[-_STACK_BYTES:]
+
+
+def unpack_stop(body: "bytes | bytearray | memoryview") -> tuple[StopReason | None, str | None]:
+    """Return (reason, stack) from a STOPPED frame, None for what is not in it."""
+    view = memoryview(body)
+    (size,) = _LENGTH.unpack_from(view)
+    start = _LENGTH.size
+    reason = StopReason.decode(view[start : start + size]) if size else None
+    return reason, str(view[start + size :], "utf-8", "replace") or None
 
 
 def unpack_error(body: "bytes | bytearray | memoryview") -> tuple[str, memoryview]:
