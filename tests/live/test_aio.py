@@ -698,7 +698,7 @@ def test_an_executor_that_is_only_borrowed_stays_open(run: Run) -> None:
 
 @pytest.mark.slow
 def test_a_thousand_cancelled_awaits_leave_nothing(run: Run, tmp_path: Path) -> None:
-    """Behaviours 20, 41. No process, thread, descriptor or record of the flag. Most waited; 200 ran and were asked."""
+    """Behaviours 20, 39, 41. No process, thread, descriptor or record of the flag. Most waited; 200 ran and were asked."""
 
     async def main() -> None:
         async with running() as pool:
@@ -716,7 +716,7 @@ def test_a_thousand_cancelled_awaits_leave_nothing(run: Run, tmp_path: Path) -> 
 
             async def cancel_waiting() -> None:
                 with anyio.move_on_after(0.0005) as scope:
-                    await pool.run(jobs.value, 1)
+                    await pool.run(jobs.add_line, str(tmp_path / "trace"))
                 assert scope.cancelled_caught
 
             async def round_of(count: int) -> None:
@@ -735,6 +735,7 @@ def test_a_thousand_cancelled_awaits_leave_nothing(run: Run, tmp_path: Path) -> 
             before = counts(pool)
             await round_of(1000)
             until(lambda: counts(pool) == before, "what was there before is there again, and nothing more")
+        assert not (tmp_path / "trace").exists()
 
     run(main)
 

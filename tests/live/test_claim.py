@@ -11,8 +11,8 @@ import pytest
 import chores
 from stoppable import ProcessPoolExecutor, TaskStopped
 from stoppable.flags import kernel
-from stoppable.worker.page import Page
-from watching import await_file, say
+from stoppable.worker.page import RING, Page
+from watching import await_file, say, until
 
 _POSITION = struct.Struct("<I")
 ROUNDS = 1000
@@ -54,6 +54,7 @@ def test_of_a_claim_and_a_recall_exactly_one_succeeds() -> None:
         assert ours.recv(1) == b"r"
         recalled = []
         for position in range(1, ROUNDS + 1):
+            page.offer(position)
             ours.send(_POSITION.pack(position))
             for _ in range(position * 7 % 400):
                 pass  # the moment
@@ -73,14 +74,17 @@ def test_tasks_recalled_from_a_line_are_skipped_in_any_pattern() -> None:
     fd = Page.make()
     page = Page(fd)
     os.close(fd)
-    taken = {position for position in range(1, 201) if position % 3 == 0 and page.recall(position)}
+    line = range(7, 7 + RING)
+    for position in line:
+        page.offer(position)
+    taken = {position for position in line if position % 3 == 0 and page.recall(position)}
     seen, ran = 0, set()
-    for position in range(1, 201):
+    for position in line:
         claimed, seen = page.claim(position, seen)
         if claimed:
             ran.add(position)
-    assert taken == set(range(3, 201, 3))
-    assert ran == set(range(1, 201)) - taken
+    assert taken == {position for position in line if position % 3 == 0}
+    assert ran == set(line) - taken
 
 
 @pytest.mark.slow
@@ -139,6 +143,29 @@ def test_a_task_stopped_between_its_sending_and_its_start_never_runs(tmp_path: P
             assert not caught.value.started
         say(tmp_path / "go", "on")
         assert long.result(30) == "on"
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
+def test_however_many_are_stopped_behind_a_long_task_none_runs_and_none_that_stays_is_lost(tmp_path: Path) -> None:
+    """Behaviours 39, 104. More than the page has places for."""
+    with ProcessPoolExecutor(1, policy=chores.SHORT) as pool:
+        for _ in range(200):
+            pool.submit(chores.double, 1).result(30)
+        long = pool.submit(chores.wait_for, str(tmp_path / "go"), str(tmp_path / "begun"))
+        stay = [pool.submit(chores.double, 0)]
+        await_file(tmp_path / "begun")
+        for number in range(RING + 30):
+            future = pool.submit(chores.append, str(tmp_path / "ran"), "x")
+            until(lambda: future._sent, "it was sent ahead")
+            if number % 40 == 0:
+                stay.append(pool.submit(chores.double, number))
+            assert future.stop()
+            with pytest.raises(TaskStopped):
+                future.result(30)
+        say(tmp_path / "go", "on")
+        assert long.result(30) == "on"
+        assert [future.result(30) for future in stay] == [0, *(2 * number for number in range(0, RING + 30, 40))]
     assert not (tmp_path / "ran").exists()
 
 

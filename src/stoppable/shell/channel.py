@@ -80,8 +80,8 @@ class Channel:
 
     def send_task(self, task: int, options: bytes, call: tuple[Part, ...]) -> None:
         """Send a task; it starts when those sent before it have ended."""
-        position, self._next = self._next, self._next + 1
-        self.positions[task] = position
+        self.positions[task] = position = self._place()
+        self.page.offer(position)
         if options:
             options += parcel.padding(len(options))  # what is behind a pickle's end is not looked at
         size = len(options) + parcel.size(call)
@@ -91,6 +91,17 @@ class Channel:
         else:
             self._outbox.append(head + options)
             self._outbox.extend(call)
+
+    def _place(self) -> int:
+        """Return the next position whose place in the page's ring is free: those of a line may lie far apart."""
+        position = self._next
+        if self.positions and position - next(iter(self.positions.values())) >= pages.RING:
+            held = {each % pages.RING for each in self.positions.values()}
+            assert len(held) < pages.RING, "a line is shorter than the ring"
+            while position % pages.RING in held:
+                position += 1
+        self._next = position + 1
+        return position
 
     def write(self, data: bytes) -> None:
         """Queue *data*; `flush` writes it."""

@@ -10,12 +10,13 @@ position p, and then looks whether `freeze` has moved. The parent, to take back 
 p, makes `freeze` odd, has the kernel run a memory barrier on every CPU that runs one of our workers,
 and reads `claimed`. Either the barrier came before the worker's claim, and the worker sees the
 freeze; or after it, and the parent sees the claim. So both can never believe that they have the
-task. The parent then marks what it took back as void and makes `freeze` even. A claim therefore
+task. The parent then withdraws its offer of what it took back and makes `freeze` even. A claim therefore
 costs the worker two stores and two loads, and no system call. Where the kernel has no such barrier
 (`fenced` is False) the worker passes one of its own between the store and the load.
 
 Invariants:
-1. A position is claimed once, in order.  2. A void position is never run.
+1. A position is claimed once, in order.  2. One that is not on offer is never run. (Marks of what was
+   taken back, in a ring, came round behind a long task: the 257th of those stopped behind it was run.)
 3. `asked_task` is written before `asked`, so who sees the flag finds out for whom it is.
 """
 
@@ -32,10 +33,10 @@ from stoppable.reason import StopReason
 PAGE_BYTES = 4096
 STACK_BYTES = 1 << 16  # faulthandler writes stacks behind the page, in the same file
 TOTAL_BYTES = PAGE_BYTES + STACK_BYTES
-RING = 256  # more tasks than may ever be sent ahead
+RING = 96  # more tasks than are ever in one line (`core.pace`)
 REASON_AT, REASON_BYTES = 512, 512
 TOKEN_AT, TOKEN_BYTES = 1024, 3072
-_VOID_AT = 128
+_OFFERS = 32  # by the parent, RING of them: the position that is to be run, of those that share the place
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 # Indices of 4-byte fields.
@@ -100,6 +101,10 @@ class Page:
 
     # --- the parent's side -------------------------------------------------------------------
 
+    def offer(self, position: int) -> None:
+        """Let *position* be run. The caller sees to it that no other one with its place in the ring is on offer."""
+        self.u32[_OFFERS + position % RING] = position
+
     def recall(self, position: int) -> bool:
         """Take back the task at *position*; False if the worker has claimed it."""
         u32 = self.u32
@@ -108,7 +113,7 @@ class Page:
         _fence()
         taken = u32[CLAIMED] < position
         if taken:
-            self.u8[_VOID_AT + position % RING] = 1
+            u32[_OFFERS + position % RING] = 0
         _fence()
         self._freeze()
         self.thawed.set_and_wake()
@@ -145,11 +150,7 @@ class Page:
                 wait_any([self.thawed], 1.0)
                 freeze = u32[FREEZE]
             _fence()
-        index = _VOID_AT + position % RING
-        if self.u8[index]:
-            self.u8[index] = 0
-            return False, freeze
-        return True, freeze
+        return u32[_OFFERS + position % RING] == position, freeze
 
     def forget_stale_ask(self, task: int) -> bool:
         """Return whether *task* is asked to stop; if the flag is of an earlier task, lower it."""
