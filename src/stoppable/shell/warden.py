@@ -178,23 +178,37 @@ class Warden:
     # --- the dead ----------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            worker = self.ids.pop(pid, None)
-            if worker is None:
-                self.left.discard(pid)
+        """Reap the dead, end what they left, and report them."""
+        dead = self._dead()
+        while dead:
+            # Whose was an orphan? Nothing says, once its worker is dead. But who died before this list of
+            # orphans was made can be reaped after it: so whoever is in it was left by one of `dead`.
+            orphans = {pid for pid in tree.children(os.getpid()) if pid not in self.ids and pid not in self.left}
+            if later := self._dead():
+                dead += later
                 continue
-            del self.workers[worker]
-            killed = self._orphans(in_peace=status == 0)
-            if killed:
-                self.dying[worker] = status, killed, time.monotonic() + _ORPHANS_S
-            else:
-                self._tell(Op.EXITED, worker, status)
+            killed = self._see_to(orphans, in_peace=all(status == 0 for _, status in dead))
+            for worker, status in dead:
+                if killed:
+                    self.dying[worker] = status, set(killed), time.monotonic() + _ORPHANS_S
+                else:
+                    self._tell(Op.EXITED, worker, status)
+            return
+
+    def _dead(self) -> list[tuple[int, int]]:
+        """Reap all that have died; return the workers among them, with their statuses."""
+        dead: list[tuple[int, int]] = []
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                self.left.discard(pid)
+                worker = self.ids.pop(pid, None)
+                if worker is not None:
+                    del self.workers[worker]
+                    dead.append((worker, status))
+        return dead
 
     def _bury_dying(self) -> None:
         """Tell of the dead workers of which nothing is left, or not within the time that we wait for that."""
@@ -211,12 +225,11 @@ class Warden:
                 del self.dying[worker]
                 self._tell(Op.EXITED, worker, status)
 
-    def _orphans(self, *, in_peace: bool) -> set[int]:
-        """See to what a dead worker left: a task that ended well may leave processes, until the pool ends.
+    def _see_to(self, orphans: set[int], *, in_peace: bool) -> set[int]:
+        """See to what the dead left: a task that ended well may leave processes, until the pool ends.
 
         Returns what was killed, and is not yet reaped.
         """
-        orphans = {pid for pid in tree.children(os.getpid()) if pid not in self.ids and pid not in self.left}
         if in_peace:
             self.left.update(orphans)
             return set()
