@@ -332,9 +332,10 @@ class Hands:
             self._bury(news)
         elif isinstance(news, Lost):
             log.warning("the pool's warden has died; running tasks are lost, and another is started")
-            control = self._launcher.control
-            if control is not None:
-                self._watch.remove(control.sock.fileno())
+            control, pidfd = self._launcher.control, self._launcher.pidfd
+            for fd in (pidfd, None if control is None else control.sock.fileno()):
+                if fd is not None:
+                    self._watch.remove(fd)
         else:
             assert_never(news)
 
@@ -383,6 +384,8 @@ class Hands:
         control = self._launcher.control
         if control is not None:
             self._watch.put(control.sock.fileno(), READ | WRITE if control.waiting else READ, self._on_control)
+        if self._launcher.pidfd is not None:
+            self._watch.put(self._launcher.pidfd, READ, self._on_control)
 
     def _watch_sentinels(self) -> None:
         for fd, worker in self._launcher.sentinels().items():

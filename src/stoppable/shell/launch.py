@@ -60,6 +60,7 @@ class WardenLauncher:
         self.setup = setup
         self.control: Control | None = None
         self.living: dict[int, int | None] = {}  # worker -> process id, None until it is born
+        self.pidfd: int | None = None  # readable when the warden is dead; None on an old kernel
         self._process: subprocess.Popen[bytes] | BaseProcess | None = None
         self._setup_frame: bytes | None = None
         self.marks = marks.new()  # how what escaped is found if the warden is killed
@@ -82,6 +83,9 @@ class WardenLauncher:
             raise
         finally:
             theirs.close()
+        assert self._process.pid is not None
+        with suppress(OSError):
+            self.pidfd = os.pidfd_open(self._process.pid)
         self.control = Control(ours)
         return self.control
 
@@ -115,6 +119,9 @@ class WardenLauncher:
                 self.control.sock.shutdown(socket.SHUT_RDWR)
             self.control.close()
             self.control = None
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
         process, self._process = self._process, None
         if process is not None and process.pid is not None:
             with suppress(OSError):
@@ -165,10 +172,13 @@ class WardenLauncher:
         """Yield what the warden says now. When it has died: its workers have died with it."""
         assert self.control is not None
         while True:
+            dead = self._warden_is_dead()  # looked at first, so that what it said before is heard
             try:
                 got = self.control.receive()
             except BlockingIOError:
-                return
+                if not dead:
+                    return
+                got = None  # a newborn that has not closed its copy of the socket hides the end of it
             if got is None:
                 yield from self._lost()
                 return
@@ -183,6 +193,13 @@ class WardenLauncher:
             elif op == Op.FAILED and who in self.living:
                 del self.living[who]
                 yield NotBorn(who, OSError(value, os.strerror(value)))
+
+    def _warden_is_dead(self) -> bool:
+        if self.pidfd is None:
+            return False
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _lost(self) -> Iterator[News]:
         """Clean up after a warden that was killed: the kernel has killed its workers, we end what they left."""
