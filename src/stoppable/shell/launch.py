@@ -27,6 +27,7 @@ from stoppable import wire
 from stoppable.shell import marks, tree, warden
 from stoppable.shell.control import Control, Op
 from stoppable.shell.news import Born, Gone, Lost, News, NotBorn
+from stoppable.shell.watch import is_readable
 from stoppable.worker.main import work
 from stoppable.worker.setup import Setup
 
@@ -83,9 +84,8 @@ class WardenLauncher:
             raise
         finally:
             theirs.close()
-        assert self._process.pid is not None
         with suppress(OSError):
-            self.pidfd = os.pidfd_open(self._process.pid)
+            self.pidfd = os.pidfd_open(self._process.pid or 0)
         self.control = Control(ours)
         return self.control
 
@@ -172,7 +172,7 @@ class WardenLauncher:
         """Yield what the warden says now. When it has died: its workers have died with it."""
         assert self.control is not None
         while True:
-            dead = self._warden_is_dead()  # looked at first, so that what it said before is heard
+            dead = is_readable(self.pidfd)  # looked at first, so that what it said before is heard
             try:
                 got = self.control.receive()
             except BlockingIOError:
@@ -193,13 +193,6 @@ class WardenLauncher:
             elif op == Op.FAILED and who in self.living:
                 del self.living[who]
                 yield NotBorn(who, OSError(value, os.strerror(value)))
-
-    def _warden_is_dead(self) -> bool:
-        if self.pidfd is None:
-            return False
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        return bool(poll.poll(0))
 
     def _lost(self) -> Iterator[News]:
         """Clean up after a warden that was killed: the kernel has killed its workers, we end what they left."""

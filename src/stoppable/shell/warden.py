@@ -180,24 +180,25 @@ class Warden:
     def _reap(self) -> None:
         """Reap the dead, end what they left, and report them."""
         dead = self._dead()
-        while dead:
+        while any(worker is not None for worker, _ in dead):
             # Whose was an orphan? Nothing says, once its worker is dead. But who died before this list of
             # orphans was made can be reaped after it: so whoever is in it was left by one of `dead`.
             orphans = {pid for pid in tree.children(os.getpid()) if pid not in self.ids and pid not in self.left}
             if later := self._dead():
                 dead += later
                 continue
-            killed = self._see_to(orphans, in_peace=all(status == 0 for _, status in dead))
-            for worker, status in dead:
+            workers = [(worker, status) for worker, status in dead if worker is not None]
+            killed = self._see_to(orphans, in_peace=all(status == 0 for _, status in workers))
+            for worker, status in workers:
                 if killed:
                     self.dying[worker] = status, set(killed), time.monotonic() + _ORPHANS_S
                 else:
                     self._tell(Op.EXITED, worker, status)
             return
 
-    def _dead(self) -> list[tuple[int, int]]:
-        """Reap all that have died; return the workers among them, with their statuses."""
-        dead: list[tuple[int, int]] = []
+    def _dead(self) -> list[tuple[int | None, int]]:
+        """Reap all that have died; return which workers they were (None: none of them), and their statuses."""
+        dead: list[tuple[int | None, int]] = []
         with suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -207,7 +208,7 @@ class Warden:
                 worker = self.ids.pop(pid, None)
                 if worker is not None:
                     del self.workers[worker]
-                    dead.append((worker, status))
+                dead.append((worker, status))
         return dead
 
     def _bury_dying(self) -> None:

@@ -5,6 +5,7 @@ On Linux this is epoll itself: `selectors` around it costs more than the wait, t
 
 import os
 import select
+import select
 import selectors
 from collections.abc import Callable
 
@@ -117,3 +118,11 @@ class Watch:
     def close(self) -> None:
         """Let go of everything."""
         self._kernel.close()
+
+
+def is_readable(fd: int | None) -> bool:
+    """Say whether *fd* can be read now, whatever its number is; False for None."""
+    poll = select.poll()
+    if fd is not None:
+        poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
