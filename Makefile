@@ -69,6 +69,16 @@ test-all:
 cpython-suite:
 	@python=$$(tools/find_python.sh python3.13) && $(MAKE) --no-print-directory cpython-suite-run PYTHON="$$python"
 
+# make chaos [SEED=n] [RUNS=n] [TASKS=n]
+#
+# Thousands of tasks under random stops and kills: see docs/chaos.md. The same seed makes the same choices;
+# without one, each run has a new one. Only what was given is passed on: the defaults below are other targets'.
+given = $(if $(filter command environment,$(origin $(1))),$(2) $($(1)))
+
+.PHONY: chaos
+chaos: $(VENV)/.test
+	$(PY) tests/chaos/chaos.py $(call given,RUNS,--runs) $(call given,TASKS,--tasks) $(call given,SEED,--seed) $(ARGS)
+
 .PHONY: cpython-suite-run
 cpython-suite-run: $(VENV)/.base
 	$(PY) tools/cpython_suite.py $(ARGS)

@@ -5,7 +5,6 @@ On Linux this is epoll itself: `selectors` around it costs more than the wait, t
 
 import os
 import select
-import select
 import selectors
 from collections.abc import Callable
 
