@@ -18,13 +18,17 @@ import stoppable
 from stoppable import ProcessPoolExecutor, aio
 
 
+def is_prime(number: int) -> bool:
+    for divisor in range(2, number):
+        stoppable.check()  # raises once nobody wants the answer any more
+        if number % divisor == 0:
+            return False
+    return True
+
+
 def largest_prime(below: int) -> int:
     """Work for a CPU: for ever, if nobody stops it and *below* is large."""
-    for number in itertools.count(below - 1, -1):
-        stoppable.check()  # raises once nobody wants the answer any more
-        if all(number % divisor for divisor in range(2, number)):
-            return number
-    raise AssertionError
+    return next(number for number in itertools.count(below - 1, -1) if is_prime(number))
 
 
 @contextlib.asynccontextmanager

@@ -122,11 +122,9 @@ def test_grading_loses_exactly_the_four_files_that_never_end() -> None:
 def test_the_service_stops_the_work_of_a_client_that_has_gone_and_answers_the_next_one() -> None:
     """Behaviour 53."""
     lines = run(EXAMPLES / "service.py")
-    assert lines[1:] == [
-        "service: the client has gone",
-        "service: stopped: the await of it was cancelled",
-        "client: the largest prime is 997",
-    ]
+    work = [line for line in lines[1:] if line.startswith("service")]
+    assert work == ["service: the client has gone", "service: stopped: the await of it was cancelled"]
+    assert [line for line in lines[1:] if line not in work] == ["client: the largest prime is 997"]
 
 
 @pytest.mark.slow

@@ -264,7 +264,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         def stop() -> None:
             inner = pool()
             if inner is not None:
-                inner.stop("the task that made this pool was stopped")
+                inner.stop(token.reason)
 
         token = intask.task_token()
         if not token.is_set():  # else it is a pool of the task's cleanup, and is to work

@@ -363,6 +363,18 @@ def _ahead(count: int | None) -> Iterator[None]:
         setattr(stoppable.executor, "Machine", Machine)
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Log nothing meanwhile but what is critical: each rung is a warning, and they are meant."""
+    log = logging.getLogger("stoppable")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
 def run(
     plan: Plan,
     *,
@@ -379,9 +391,8 @@ def run(
         bound_s: seconds without any task's end that count as a hang.
         every_s: between two signals from outside, on average.
     """
-    logging.getLogger("stoppable").setLevel(logging.CRITICAL)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+    with _quiet(), tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         (Path(folder) / "log").touch()
         before = leaks.snapshot([Path(folder)])
         this = Run(plan, folder, context, ahead)

@@ -23,11 +23,13 @@ def lines_of(machine: Machine, event: ev.Event, now: float = 0.0) -> int:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # its callbacks are lines of Python, too, and whose they are is chance
     sys.settrace(trace)
     try:
         machine.step(event, now)
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 

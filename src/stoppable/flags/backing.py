@@ -105,7 +105,7 @@ def _new_memfd() -> int:
     try:
         return linux.memfd(_NAME)
     except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES):
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL):
             raise
     return -1
 
