@@ -43,7 +43,9 @@ class Kind(IntEnum):
     UNSHIELDED = 17  # the task, which was asked to stop, has left its outermost shield
 
 
-UNFIT = 1 << 31  # set in `extra` of an answer: the worker must not be given another task
+# Set in `extra` of an answer.
+UNFIT = 1 << 31  # the worker must not be given another task
+UNBEGUN = 1 << 30  # of a STOPPED: a token of the task was set before it began, so its body never ran
 
 # What each side may say, and the least and the most bytes of its body: all else is nonsense.
 FROM_PARENT: dict[int, tuple[int, int]] = {

@@ -36,6 +36,7 @@ class Config:
     watchdog_s: float | None = None
     beats: int = 0  # how often a task may give a sign of life
     heavy: int = 0  # how often a task may be found to be over its memory
+    declines: int = 0  # how often a worker may find that a task's token is set before it begins
     slow: bool = False  # time may also pass while a worker boots or leaves by itself
     policy: StopPolicy = StopPolicy(1, 1, 1)
 

@@ -41,6 +41,7 @@ CONFIGS = {
     "a watchdog beside a stop": (Config(tasks=1, stops=(ASK,), watchdog_s=4), 300),
     "too much memory": (Config(tasks=2, ahead=2, stops=(), heavy=1, crashes=1), 500),
     "too much memory, paused": (Config(tasks=1, stops=(), heavy=1, pauses=1, crashes=1), 700),
+    "a token that was set before": (Config(tasks=2, ahead=2, stops=(ASK,), stoppable=1, declines=1, crashes=1), 2000),
     "slow boots": (Config(tasks=1, stops=(), slow=True, crashes=1, spawn_fails=1, shutdown=(False,)), 3800),
 }
 

@@ -221,6 +221,13 @@ class StopsForMemoryWhatHasNotStarted(Unchecked):
         pass
 
 
+class TakesADeclinedTaskForBegun(Unchecked):
+    def _answered(self, event: ev.Answered) -> None:
+        super()._answered(event._replace(began=True))
+
+    HANDLERS = {**Machine.HANDLERS, ev.Answered: _answered}
+
+
 BUGS: dict[type[Machine], Config] = {
     RunsAgainWhatACrashInterrupted: CRASH,
     GivesUpWhatNeverStarted: CRASH,
@@ -250,6 +257,7 @@ BUGS: dict[type[Machine], Config] = {
     TimesOutWhatIsPaused: Config(tasks=1, stops=(), pauses=1, waits=1, timeout_s=2),
     WatchesFromTheSending: Config(tasks=1, stops=(), watchdog_s=4),
     StopsForMemoryWhatHasNotStarted: Config(tasks=2, ahead=2, stops=(), heavy=1),
+    TakesADeclinedTaskForBegun: Config(tasks=1, stops=(), declines=1),
     LosesWithoutAnEnding: Config(tasks=1, stops=(Rung.KILL,)),
 }
 

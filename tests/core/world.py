@@ -37,6 +37,7 @@ class World:
         self.crashes, self.shields = config.crashes, config.shields
         self.spawn_fails, self.boot_fails = config.spawn_fails, config.boot_fails
         self.pauses, self.waits, self.heavy, self.beats = config.pauses, config.waits, config.heavy, config.beats
+        self.declines = config.declines
         self.held: frozenset[int] = frozenset()  # a pause was asked for, and not taken back
         self.big: frozenset[int] = frozenset()  # was found to be over its memory
         self.closed = self.finished = False
@@ -66,7 +67,7 @@ class World:
             machine_key(self.machine, rank), procs, self.ended, self.ran, self.shown, self.wanted, self.asked,
             tuple(self.stops.items()), self.all, self.shutdowns, self.crashes, self.shields,
             self.spawn_fails, self.boot_fails, self.closed, self.finished,
-            self.pauses, self.waits, self.heavy, self.beats, self.held, self.big,
+            self.pauses, self.waits, self.heavy, self.beats, self.held, self.big, self.declines,
         )  # fmt: skip
 
     # --- what the shell does -----------------------------------------------------------------
@@ -166,7 +167,8 @@ class World:
             proc.inbox = tuple(t for t in proc.inbox if t != task)
             proc.replies += (ev.Recalled(worker, task),)
         else:
-            assert task in self.ran, f"{task} is recalled from a worker that never had it"
+            declined = any(isinstance(e, ev.Answered) and e.task == task for e in proc.channel)
+            assert declined or task in self.ran, f"{task} is recalled from a worker that never had it"
             proc.replies += (ev.Claimed(worker, task),)
 
     def rung(self, worker: int, task: int | None, *, waits: bool = False) -> Proc:
@@ -289,6 +291,8 @@ class World:
                 yield "unshield"
         elif proc.inbox and proc.life == "ready":
             yield "take"
+            if self.declines:
+                yield "decline"
         elif proc.left or proc.life == "failed":
             yield "die"
         if proc.term or proc.kill:
@@ -365,6 +369,8 @@ class World:
                 self.feed(ev.SpawnFailed(worker))
             case "take":
                 self.take(proc)
+            case "decline":
+                self.decline(worker, proc)
             case "return":
                 self.answer(worker, proc, stopped=False)
             case "comply":
@@ -408,6 +414,12 @@ class World:
         proc.cur, proc.since, proc.looked, proc.asked, proc.hit = task, self.now, False, False, False
         taken = sum(p.cur is not None and p.life != "dead" and not p.lost for p in self.procs.values())
         assert taken <= self.config.size, f"{taken} tasks run at once"
+
+    def decline(self, worker: ev.WorkerId, proc: Proc) -> None:
+        task, proc.inbox = proc.inbox[0], proc.inbox[1:]
+        self.declines -= 1
+        self.wanted |= {task}
+        proc.channel += (ev.Answered(worker, ev.TaskId(task), stopped=True, began=False),)
 
     def answer(self, worker: ev.WorkerId, proc: Proc, *, stopped: bool) -> None:
         assert proc.cur is not None

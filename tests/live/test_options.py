@@ -154,6 +154,29 @@ def test_a_token_that_was_set_before_lets_nothing_start(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
+@pytest.mark.slow
+def test_a_task_whose_token_was_set_while_it_waited_never_begins_though_nobody_told_its_future(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behaviour 38. Who sets a token tells the futures after that, and the worker may be free sooner."""
+    release, trace = tmp_path / "release", tmp_path / "trace"
+    token = StopToken()
+    with running(1) as pool:
+        pool.submit(jobs.await_file, str(release))
+        waits = pool.options(token=token).submit(jobs.add_line, str(trace))
+        monkeypatch.setattr(Future, "stop", lambda *_, **__: True)
+        token.stop("enough")
+        say(release)
+        with pytest.raises(TaskStopped) as caught:
+            waits.result(BOUND_S)
+        assert caught.value.started is False
+        assert caught.value.rung is None
+        assert caught.value.reason == token.reason
+        assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+    assert not trace.exists()
+
+
+@pytest.mark.slow
 def test_a_token_that_runs_out_of_time_while_its_task_waits_is_a_timeout(tmp_path: Path) -> None:
     """Behaviour 90. It is no other than a deadline of the task."""
     release, trace = str(tmp_path / "release"), tmp_path / "trace"

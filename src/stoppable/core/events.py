@@ -148,12 +148,14 @@ class Answered(NamedTuple):
     """The worker says the task has ended; `stopped` when it ended because its stop was asked for.
 
     fit: False when the worker should run nothing more (it was interrupted, or says so itself).
+    began: False when it was stopped before its body ran.
     """
 
     worker: WorkerId
     task: TaskId
     stopped: bool
     fit: bool = True
+    began: bool = True
 
 
 class Exited(NamedTuple):

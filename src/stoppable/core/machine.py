@@ -213,7 +213,7 @@ class Machine(Staffing):
         self.probed(event)
 
     def _answered(self, event: Answered) -> None:
-        of, id, stopped, fit = event
+        of, id, stopped, fit, began = event
         task = self.tasks.get(id)
         if task is None:
             return
@@ -230,7 +230,10 @@ class Machine(Staffing):
         task.claimed = True
         if task.held:
             self.resume(task)  # it answered before it was suspended; its worker has to go on
-        self.resolve(task, End.STOPPED if stopped else End.ANSWERED)
+        if began:
+            self.resolve(task, End.STOPPED if stopped else End.ANSWERED)
+        else:
+            self.resolve_unstarted(task, task.unwanted or StopKind.STOP)
         self.take_off(worker, task)
 
     def _exited(self, event: Exited) -> None:

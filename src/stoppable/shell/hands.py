@@ -302,8 +302,9 @@ class Hands:
             # What it took to carry counts too: nothing is gained by sending big things ahead.
             carried_s = (parcel.size(task.call) + len(frame.body)) * _CARRY_S
             self._reactor.machine.ahead = self._pace.observe(frame.position * 1e-6 + carried_s)
-            fit = not frame.extra & wire.UNFIT
-            self._reactor.feed(ev.Answered(worker, ev.TaskId(frame.task), frame.kind == Kind.STOPPED, fit))
+            stopped = frame.kind == Kind.STOPPED
+            fit, began = not frame.extra & wire.UNFIT, not (stopped and frame.extra & wire.UNBEGUN)
+            self._reactor.feed(ev.Answered(worker, ev.TaskId(frame.task), stopped, fit, began))
 
     def _on_control(self, mask: int) -> None:
         control = self._launcher.control

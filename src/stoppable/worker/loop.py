@@ -125,6 +125,11 @@ class Loop:
         body = memoryview(frame.body)
         try:
             options = Options(*wire.loads(body[: frame.extra])) if frame.extra else DEFAULT
+            # Whoever sets a token tells this task's future only then: it may have come here meanwhile.
+            if (reason := next((token.reason for token in options.tokens if token.is_set()), None)) is not None:
+                self._answer(Kind.STOPPED, pack_stop(reason, None), frame.task, wire.UNBEGUN)
+                page.u64[pages.CURRENT_TASK] = 0
+                return
             call = parcel.unpack(body[frame.extra :])
             task = self._running(frame.task, call[0], options, now)
         except BaseException as unreadable:
@@ -220,14 +225,14 @@ class Loop:
         self._answer(Kind.ERROR, body, task)
 
 
-def pack_stop(reason: StopReason | None, error: BaseException) -> bytes:
+def pack_stop(reason: StopReason | None, error: BaseException | None) -> bytes:
     """Return the body of a STOPPED frame: the reason and, if time was up, where *error* was raised.
 
     The parent asks for the stack when it sees that time is up; a task that sees it first answers before that.
     """
     raw = b"" if reason is None else reason.encode(1 << 10)
     text = ""
-    if reason is not None and reason.kind is StopKind.DEADLINE:
+    if error is not None and reason is not None and reason.kind is StopKind.DEADLINE:
         text = "".join(traceback.format_tb(_without_ours(error)))
     return _LENGTH.pack(len(raw)) + raw + text.encode("utf-8", "replace")[-_STACK_BYTES:]
 
