@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 import chores
 from stoppable import ProcessPoolExecutor, Rung, TaskStopped, WorkerDied
-from watching import await_file, is_alive, until
+from watching import await_file, is_alive, say, until
 
 METHODS = ("none", "fork", "spawn", "forkserver")
 
@@ -50,6 +52,35 @@ def test_a_stopped_outer_task_has_its_inner_tasks_stopped_first(method: str, tmp
         assert outer.result(60) == ["TaskStopped ask", "TaskStopped ask"]
         assert outer.report.rung is Rung.ASK
         until(lambda: not any(map(is_alive, inner)))
+
+
+def _start_what_ignores_sigterm(path: str) -> None:
+    deaf = ["sh", "-c", "trap '' TERM HUP; echo; exec sleep 1000"]
+    process = subprocess.Popen(deaf, start_new_session=True, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    say(path, str(process.pid))
+    time.sleep(chores.LONG_S)
+
+
+def _start_it_inside(path: str) -> None:
+    with ProcessPoolExecutor(1) as pool:
+        pool.submit(_start_what_ignores_sigterm, path).result()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_terminated_outer_task_leaves_nothing_of_its_inner_tasks_not_even_what_ignores_sigterm(
+    method: str, tmp_path: Path
+) -> None:
+    """Behaviours 69, 101. A warden outlives the SIGTERM, and ends what is below it."""
+    with ProcessPoolExecutor(1, mp_context=_context(method)) as pool:
+        outer = pool.submit(_start_it_inside, str(tmp_path / "begun"))
+        deaf = int(await_file(tmp_path / "begun"))
+        outer.stop(at=Rung.TERMINATE)
+        with pytest.raises(TaskStopped):
+            outer.result(60)
+        until(lambda: not is_alive(deaf), "what ignored SIGTERM has ended")
 
 
 @pytest.mark.slow

@@ -296,6 +296,16 @@ def carry_out(op: int, pid: int) -> None:
         tree.go_on(pid)
 
 
+def _hear_no_signals() -> None:
+    """Let what is meant for others pass: a Ctrl-C, a SIGTERM to everything below a task, a lost terminal.
+
+    The warden of a pool that a task has made gets that SIGTERM too. If it ended there, so would its workers, and
+    what they leave that ignores SIGTERM would be nobody's. It ends when the task's process has, and ends the rest.
+    """
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
+
+
 def main(control_fd: int, parent: int, of_pool: range, guards: bool) -> None:
     """Be the warden of a pool in a fresh interpreter; in each fork, be its worker. Never returns.
 
@@ -306,7 +316,7 @@ def main(control_fd: int, parent: int, of_pool: range, guards: bool) -> None:
         guards: whether the workers are started by others, and are only to be ended.
     """
     sock = socket.socket(fileno=control_fd)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _hear_no_signals()
     start.become_subreaper()
     start.name_process("stoppable-ward")
     if not guards:
@@ -338,7 +348,7 @@ def fork_main(sock: socket.socket, parent_sock_fd: int, parent: int, setup: obje
     os.close(parent_sock_fd)
     marks.put(mark)
     start.reset_inherited()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _hear_no_signals()
     start.become_subreaper()
     start.name_process("stoppable-ward")
     sys.stdout.flush()
