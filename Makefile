@@ -18,7 +18,9 @@ endif
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input install --quiet
-CODE := $(wildcard src tests tools examples bench)
+
+# Every pool starts an interpreter: without bytecode files, each of them would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test check test-all cpython-suite races soak parent-death bench bench-quick clean
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from stoppable.died import WorkerDied as WorkerDied
     from stoppable.died import WorkerStartError as WorkerStartError
     from stoppable.errors import MemoryExceeded as MemoryExceeded
-    from stoppable.errors import StopInterrupt as StopInterrupt
-    from stoppable.errors import StopRequested as StopRequested
     from stoppable.errors import TaskStopped as TaskStopped
     from stoppable.errors import TaskTimeout as TaskTimeout
     from stoppable.executor import ProcessPoolExecutor as ProcessPoolExecutor
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
     from stoppable.reason import StopKind as StopKind
     from stoppable.reason import StopReason as StopReason
     from stoppable.reason import StopSource as StopSource
+    from stoppable.requested import StopInterrupt as StopInterrupt
+    from stoppable.requested import StopRequested as StopRequested
     from stoppable.rung import Rung as Rung
     from stoppable.shell.tally import Statistics as Statistics
     from stoppable.shell.task import Report as Report
@@ -56,11 +56,11 @@ _HOMES = {
     "Rung": "rung",
     "SignalHandlers": "handlers",
     "Statistics": "shell.tally",
-    "StopInterrupt": "errors",
+    "StopInterrupt": "requested",
     "StopKind": "reason",
     "StopPolicy": "core.ladder",
     "StopReason": "reason",
-    "StopRequested": "errors",
+    "StopRequested": "requested",
     "StopSource": "reason",
     "StopToken": "flags.token",
     "TaskGroup": "groups",

@@ -2,15 +2,17 @@
 
 Facts are attributes; the text says what happened, how we know it, and what to do next.
 
-This module is imported in workers, so it stays light. `WorkerDied` must be a `BrokenProcessPool`,
-whose module costs the whole of multiprocessing, so it lives in `stoppable.died` with its like, which
-only the parent's side imports; they are attributes of this module all the same.
+A worker imports none of it, only what a task may meet (`stoppable.requested`): the futures of the standard
+library cost it more than the rest of its start. `WorkerDied` must be a `BrokenProcessPool`, whose module costs
+the whole of multiprocessing, so it lives in `stoppable.died` with its like, which are attributes of this module
+all the same.
 """
 
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from stoppable.reason import StopReason
+from stoppable.requested import StopInterrupt, StopRequested
 from stoppable.rung import Rung
 
 if TYPE_CHECKING:
@@ -38,28 +40,6 @@ def __getattr__(name: str) -> Any:
 
         return getattr(died, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class StopRequested(BaseException):
-    """Raised in a task by `check()` and `sleep()` once its stop was asked for.
-
-    It is a BaseException, so `except Exception` in the task's libraries does not swallow it. Let it
-    pass, after cleaning up; or catch it and return what is done so far, and that value is the result.
-
-    Attributes:
-        reason: the `StopReason`, or None when raised by hand.
-    """
-
-    def __init__(self, reason: StopReason | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return "stop requested" if self.reason is None else f"stop requested ({self.reason})"
-
-
-class StopInterrupt(StopRequested, KeyboardInterrupt):
-    """Raised in a task by the interrupt rung, wherever the task is, so that its `finally` runs."""
 
 
 class TaskFailure:

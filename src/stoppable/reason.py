@@ -7,8 +7,9 @@ pickle: readers may be processes that we do not know.
 import os
 import struct
 import time
-from dataclasses import dataclass
 from enum import Enum
+
+from stoppable.frozen import Frozen
 
 
 class StopKind(Enum):
@@ -32,18 +33,20 @@ _KINDS = tuple(StopKind)
 _HEAD = struct.Struct("<BxxxIdHHHH")  # kind, pid, at, lengths of message, host, user, task
 
 
-@dataclass(frozen=True, slots=True)
-class StopSource:
+class StopSource(Frozen):
     """Who asked: process id, host name, user name, and the task it ran (None outside a task)."""
 
+    __slots__ = ("pid", "host", "user", "task")
     pid: int
     host: str
     user: str
-    task: str | None = None
+    task: str | None
+
+    def __init__(self, pid: int, host: str, user: str, task: str | None = None) -> None:
+        super().__init__(pid, host, user, task)
 
 
-@dataclass(frozen=True, slots=True)
-class StopReason:
+class StopReason(Frozen):
     """Why and when a stop was asked for.
 
     Attributes:
@@ -53,10 +56,14 @@ class StopReason:
         at: when, in seconds of `time.monotonic()` (comparable between the processes of a machine).
     """
 
+    __slots__ = ("kind", "message", "source", "at")
     kind: StopKind
     message: str | None
     source: StopSource
     at: float
+
+    def __init__(self, kind: StopKind, message: str | None, source: StopSource, at: float) -> None:
+        super().__init__(kind, message, source, at)
 
     def __str__(self) -> str:
         said = f": {self.message}" if self.message else ""

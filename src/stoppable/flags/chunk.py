@@ -11,7 +11,7 @@ record's reasons. Only pages that are touched use memory: a record never stopped
 """
 
 import mmap
-import secrets
+import os
 import struct
 import time
 from typing import NamedTuple
@@ -74,7 +74,7 @@ class Chunk:
         Raises:
             OSError: the system has no more memory or no more file descriptors.
         """
-        nonce = secrets.token_bytes(16)
+        nonce = os.urandom(16)
         memory, place = backing.create(owner, nonce, SIZE_BYTES)
         _HEAD.pack_into(memory, 0, _MAGIC, nonce)
         return cls(memory, place, nonce, owned=True)

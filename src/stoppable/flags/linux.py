@@ -16,7 +16,6 @@ import errno
 import math
 import mmap
 import os
-import platform
 import sys
 import threading
 from collections.abc import Sequence
@@ -56,7 +55,7 @@ class _Waiter(ctypes.Structure):
     )
 
 
-_futex_number, _membarrier_number = _NUMBERS.get(platform.machine(), (-1, -1))
+_futex_number, _membarrier_number = _NUMBERS.get(os.uname().machine, (-1, -1))
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _syscall: Any = getattr(_libc, "syscall", None)
 if _syscall is not None:

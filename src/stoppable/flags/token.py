@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from stoppable.errors import StopRequested
 from stoppable.flags import kernel, live, owner
 from stoppable.flags.chunk import Handle
 from stoppable.flags.collect import pickled
@@ -22,6 +21,7 @@ from stoppable.flags.event import until
 from stoppable.flags.record import Record
 from stoppable.flags.words import Word
 from stoppable.reason import StopKind, StopReason, new_reason
+from stoppable.requested import StopRequested
 
 if TYPE_CHECKING:
     from stoppable.flags.callbacks import Registration

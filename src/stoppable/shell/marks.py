@@ -7,7 +7,6 @@ process is. A pool in a task puts its own mark over ours; it ends its own proces
 """
 
 import os
-import secrets
 import signal
 from contextlib import suppress
 
@@ -18,7 +17,7 @@ _COUNT = 1 << 24
 
 def new() -> range:
     """Return the marks of a new pool: the first is the pool's, each other one is for one worker."""
-    first = secrets.randbits(38) * _COUNT
+    first = (int.from_bytes(os.urandom(5), "little") >> 2) * _COUNT
     return range(first, first + _COUNT)
 
 

@@ -17,7 +17,7 @@ Invariants:
 import time
 from types import FrameType
 
-from stoppable.errors import StopInterrupt
+from stoppable.requested import StopInterrupt
 from stoppable.worker.page import HEARD_TASK, INTERRUPT_TASK, SHIELD_UNTIL, Page
 
 

@@ -17,8 +17,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from stoppable import wire
-from stoppable.errors import StopRequested
 from stoppable.reason import StopReason
+from stoppable.requested import StopRequested
 from stoppable.worker import page as pages
 from stoppable.worker.gate import Gate
 from stoppable.worker.page import Page

@@ -14,16 +14,15 @@ import socket
 import struct
 import sys
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from stoppable import parcel, wire
-from stoppable.errors import StopRequested
 from stoppable.parcel import Part
 from stoppable.reason import StopKind, StopReason
+from stoppable.requested import StopRequested
 from stoppable.wire import Frame, Kind
 from stoppable.worker import intask
 from stoppable.worker import page as pages
@@ -211,6 +210,8 @@ class Loop:
         self._answer(Kind.VALUE, body, task)
 
     def _answer_error(self, task: int, error: BaseException, running: "intask.Running | None") -> None:
+        import traceback  # for a tenth of a worker's start, and most tasks never need it
+
         text = "".join(traceback.format_exception(type(error), error, _without_ours(error)))
         context = _stop_in_context(error) if running is not None and running.asked() else None
         error.__traceback__ = None  # its frames hold the task's locals, and some pickles try to take them along
@@ -233,6 +234,8 @@ def pack_stop(reason: StopReason | None, error: BaseException | None) -> bytes:
     raw = b"" if reason is None else reason.encode(1 << 10)
     text = ""
     if error is not None and reason is not None and reason.kind is StopKind.DEADLINE:
+        import traceback
+
         text = "".join(traceback.format_tb(_without_ours(error)))
     return _LENGTH.pack(len(raw)) + raw + text.encode("utf-8", "replace")[-_STACK_BYTES:]
 
@@ -282,7 +285,7 @@ def _stop_in_context(error: BaseException) -> StopRequested | None:
 def _leave_fork(error: BaseException | None) -> None:
     """End a child that the task forked and that came back out of the task's function."""
     if error is not None and not isinstance(error, SystemExit):
-        traceback.print_exception(error)
+        sys.excepthook(type(error), error, error.__traceback__)
     _flush()
     os._exit(0 if error is None else 1)
 

@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 import time
-import traceback
 
 from stoppable import wire
 from stoppable.flags import kernel
@@ -54,7 +53,7 @@ def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watch
     except (BrokenPipeError, ConnectionResetError):
         _wait_for_the_kill()
     except BaseException:
-        traceback.print_exc()
+        _say_error()
     finally:
         _end(code)
 
@@ -70,6 +69,8 @@ def _boot(loop: Loop, setup: Setup | None) -> bool:
         trust_owner(setup.parent_pid)
         setups.apply(setup)
     except BaseException as error:
+        import traceback
+
         text = "".join(traceback.format_exception(error))
         loop.send(Kind.BOOT_FAILED, text.encode("utf-8", "replace"))
         return False
@@ -79,6 +80,13 @@ def _boot(loop: Loop, setup: Setup | None) -> bool:
     loop.max_bytes = setup.max_bytes
     loop.send(Kind.READY, b"")
     return True
+
+
+def _say_error() -> None:
+    """Print the exception under way, as Python does for one that nobody caught."""
+    import traceback
+
+    traceback.print_exc()
 
 
 def _wait_for_the_kill() -> None:
@@ -104,7 +112,7 @@ def _end(code: int) -> None:
 
             getattr(atexit, "_run_exitfuncs", lambda: None)()
     except BaseException:
-        traceback.print_exc()
+        _say_error()
     finally:
         for stream in (sys.stdout, sys.stderr):
             try:

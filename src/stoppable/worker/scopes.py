@@ -11,9 +11,9 @@ import math
 from types import TracebackType
 from typing import Literal, Self
 
-from stoppable.errors import StopRequested
 from stoppable.flags.token import StopToken
 from stoppable.reason import StopKind
+from stoppable.requested import StopRequested
 from stoppable.worker import intask
 
 

@@ -9,11 +9,9 @@ import os
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(slots=True)
 class Setup:
     """The parent's surroundings, and the initializer to run in each worker.
 
@@ -23,18 +21,23 @@ class Setup:
         main_name, main_path: how to find `__main__` again; both None when it cannot be imported.
     """
 
-    name: str
-    parent_pid: int
-    initializer: Callable[..., object] | None = None
-    initargs: tuple[Any, ...] = ()
-    inherited: bool = False
-    max_bytes: int | None = None
-    sys_path: list[str] = field(default_factory=list)
-    argv: list[str] = field(default_factory=list)
-    cwd: str | None = None
-    authkey: bytes | None = None
-    main_name: str | None = None
-    main_path: str | None = None
+    def __init__(
+        self,
+        name: str,
+        parent_pid: int,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        self.name, self.parent_pid = name, parent_pid
+        self.initializer, self.initargs = initializer, initargs
+        self.inherited = False
+        self.max_bytes: int | None = None
+        self.sys_path: list[str] = []
+        self.argv: list[str] = []
+        self.cwd: str | None = None
+        self.authkey: bytes | None = None
+        self.main_name: str | None = None
+        self.main_path: str | None = None
 
 
 def describe(name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> Setup:
