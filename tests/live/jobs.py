@@ -164,6 +164,18 @@ def fail_in_cleanup(begun: str) -> None:
         raise ValueError("cleanup failed")
 
 
+def make_another_of_an_interrupt(begun: str) -> None:
+    """Do as code in C may that meets an exception it does not expect."""
+    met = False
+    say(begun)
+    try:
+        time.sleep(LONG_S)
+    except BaseException:
+        met = True
+    if met:
+        raise ImportError("could not import it")
+
+
 def die_in_cleanup(begun: str, how: Callable[..., Any], *args: Any) -> None:
     try:
         polite(begun)

@@ -181,6 +181,21 @@ def test_an_interrupt_that_races_with_the_return_hits_its_own_task_or_nothing() 
     assert ends["value"]
 
 
+def test_an_error_that_somebody_made_of_an_interrupt_has_the_stop_as_its_context(tmp_path: Path) -> None:
+    """Behaviour 45. Seen: numpy's import, in C, makes an ImportError of whatever is raised in it."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.make_another_of_an_interrupt, begun)
+        await_file(begun)
+        future.stop("why not", at="interrupt")
+        with pytest.raises(ImportError, match="could not import it") as caught:
+            future.result(BOUND_S)
+        context = caught.value.__context__
+        assert isinstance(context, StopRequested)
+        assert context.reason is not None
+        assert context.reason.message == "why not"
+
+
 def test_an_exception_of_the_cleanup_is_the_outcome_with_the_stop_as_its_context(tmp_path: Path) -> None:
     """Behaviour 45."""
     begun = str(tmp_path / "begun")

@@ -213,7 +213,12 @@ class Loop:
         import traceback  # for a tenth of a worker's start, and most tasks never need it
 
         text = "".join(traceback.format_exception(type(error), error, _without_ours(error)))
-        context = _stop_in_context(error) if running is not None and running.asked() else None
+        context = None
+        if running is not None and running.asked():
+            context = _stop_in_context(error)
+            if context is None and self.gate.landed:
+                # Somebody caught the interrupt and went on: numpy makes an ImportError of one that hits its import.
+                context = StopRequested(running.reason())
         error.__traceback__ = None  # its frames hold the task's locals, and some pickles try to take them along
         try:
             raw = wire.dumps((error, context))
