@@ -8,6 +8,7 @@ swallows an interrupt that hits it while it sends what the cell has written.
 import json
 import queue
 import sys
+import tempfile
 import time
 
 from jupyter_client.manager import KernelManager
@@ -17,7 +18,14 @@ AGAIN_S = 10.0
 
 
 def main() -> None:
-    manager = KernelManager()
+    # Not by TCP: of the five ports that are looked for first, another program may take one before the kernel does,
+    # and nobody hears of that.
+    with tempfile.TemporaryDirectory(prefix="k") as folder:
+        talk(KernelManager(transport="ipc", ip=f"{folder}/k"))
+
+
+def talk(manager: KernelManager) -> None:
+    """Run the cells that stdin has, and print what each wrote."""
     manager.start_kernel()
     client = manager.client()
     try:
