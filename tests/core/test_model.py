@@ -45,7 +45,14 @@ class Shop(RuleBasedStateMachine):
     def begin(self, size: int, ahead: int, spares: int, most: int | None) -> None:
         self.size, self.most = size, most or 10**9
         self.machine = Machine(
-            size, ahead=ahead, spares=spares, max_tasks_per_child=most, boot_s=1e6, retire_s=1e6, kill_s=1e6, checked=True
+            size,
+            ahead=ahead,
+            spares=spares,
+            max_tasks_per_child=most,
+            boot_s=1e6,
+            retire_s=1e6,
+            kill_s=1e6,
+            checked=True,
         )
         self.now = 0.0
         self.fresh: list[int] = []  # never given to anybody, in order
@@ -253,7 +260,9 @@ class Shop(RuleBasedStateMachine):
         worker.at_work = False
         worker.asked = [each for each in worker.asked if each.task != task]
         fit = fit and self.rungs.get(task, Rung.ASK) is Rung.ASK  # it was interrupted: never fit
-        self.feed(ev.Answered(number, ev.TaskId(task), stopped, fit), ends={task: End.STOPPED if stopped else End.ANSWERED})
+        self.feed(
+            ev.Answered(number, ev.TaskId(task), stopped, fit), ends={task: End.STOPPED if stopped else End.ANSWERED}
+        )
 
     @precondition(lambda self: any(w.asked for w in self.workers.values()))
     @rule(data=st.data(), looked=st.booleans(), shielded=st.booleans())
@@ -339,5 +348,7 @@ class Shop(RuleBasedStateMachine):
             self.begin_the_first(worker)
 
 
-Shop.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, phases=set(Phase) - {Phase.explain})
+Shop.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, phases=set(Phase) - {Phase.explain}
+)
 TestShop = pytest.mark.slow(Shop.TestCase)

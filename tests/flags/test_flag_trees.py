@@ -114,7 +114,9 @@ class Trees(RuleBasedStateMachine):
             return False
         if kind is None:
             return not is_set and not expected
-        if not any(cause.kind == kind and (kind == "orphan" or cause.message == message) for cause in self.causes(model)):
+        if not any(
+            cause.kind == kind and (kind == "orphan" or cause.message == message) for cause in self.causes(model)
+        ):
             return False
         model.settled = (kind, message)
         return True
