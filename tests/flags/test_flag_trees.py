@@ -145,8 +145,7 @@ class Trees(RuleBasedStateMachine):
         above = data.draw(st.lists(st.sampled_from(here), max_size=how_many, unique=True), "above") if here else []
         self.count += 1
         began = time.monotonic()
-        limits = {} if limit is None else {"timeout": limit}
-        deadline = _places[place].make(self.count, above, **limits)
+        deadline = _places[place].make(self.count, above, limit)
         lines = frozenset(each.number for number in above for each in self.line(self.models[number]))
         inherited = min((self.models[number].deadline for number in lines), default=math.inf)
         if limit is None:
@@ -270,10 +269,10 @@ class Trees(RuleBasedStateMachine):
 def test_the_death_of_a_childs_owner_does_not_outdo_what_had_set_the_child_before(limit: float | None) -> None:
     """Behaviours 11, 26. Though nobody had asked why until then."""
     here, other = _places[HERE], _places[1] = Hands(), Place()
-    here.make(1, [])
+    here.make(1, [], None)
     assert all(other.take(here.send([1])))
-    other.make(2, [1], **({} if limit is None else {"timeout": limit}))
-    other.make(3, [1])
+    other.make(2, [1], limit)
+    other.make(3, [1], None)
     assert all(here.take(other.send([2, 3])))
     if limit is None:
         here.stop(1, "first")

@@ -24,16 +24,16 @@ class Hands:
         self.tokens: dict[int, StopToken] = {}
         self.waiting: dict[int, threading.Thread] = {}
 
-    def make(self, number: int, above: list[int], **limits: float) -> "float | None":
+    def make(self, number: int, above: list[int], timeout: "float | None") -> "float | None":
         """Make a token from those *above*, if any; return its deadline."""
         others = [self.tokens[each] for each in above]
         match others:
             case []:
-                made = StopToken(**limits)
+                made = StopToken(timeout=timeout)
             case [one]:
-                made = one.child(**limits)
+                made = one.child(timeout=timeout)
             case _:
-                made = StopToken.any_of(*others, **limits)
+                made = StopToken.any_of(*others, timeout=timeout)
         self.tokens[number] = made
         return made.deadline
 
@@ -58,7 +58,7 @@ class Hands:
         token = self.tokens[number]
         is_set = token.is_set()
         reason = token.reason
-        return is_set, reason and str(reason.kind), reason and reason.message
+        return (is_set, None, None) if reason is None else (is_set, str(reason.kind), reason.message)
 
     def wait(self, number: int) -> None:
         """Have a thread wait for it."""

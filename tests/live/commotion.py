@@ -101,8 +101,11 @@ def main(brand: str, method: str, seed: str, way: str = "") -> None:
     branding.take(int(brand))
     chance, end = random.Random(int(seed)), End(way)
     print("begun", flush=True)
-    while not end.asked:
-        turn(chance, method)
+    try:
+        while not end.asked:
+            turn(chance, method)
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # another one, while Python ends, would be its default action
 
 
 if __name__ == "__main__":

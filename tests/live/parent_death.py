@@ -109,7 +109,7 @@ def _end(program: "subprocess.Popen[bytes]", way: str) -> int | None:
         else:
             program.send_signal(WAYS[way][0])
         try:
-            return program.wait(3.0 if way in ("fail", "return") else HANG_S)
+            return program.wait(3.0 if way == "fail" else HANG_S)
         except subprocess.TimeoutExpired:
             continue  # its exception was raised where Python swallows it, in a `__del__` for example
     program.kill()
