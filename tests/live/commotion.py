@@ -84,6 +84,7 @@ class End:
     def __init__(self, way: str) -> None:
         self.way, self.asked = way, False
         signal.signal(signal.SIGUSR1, self)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored below `nohup`
 
     def __call__(self, *_: object) -> None:
         match self.way:
