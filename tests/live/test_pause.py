@@ -97,7 +97,8 @@ def test_the_deadline_of_a_paused_task_goes_on_and_ends_it(tmp_path: Path) -> No
     """Behaviour 99. As a shutdown that waits does not: a pool is not over while a task is paused."""
     begun = str(tmp_path / "begun")
     with running() as pool:
-        future = pool.options(deadline=time.monotonic() + 2.0).submit(jobs.polite, begun)
+        pool.submit(jobs.value, 1).result(BOUND_S)
+        future = pool.options(deadline=time.monotonic() + 5.0).submit(jobs.polite, begun)
         worker = int(await_file(begun))
         future.pause()
         until(lambda: state(worker) == "T", "it stands still")
