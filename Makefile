@@ -58,11 +58,12 @@ test: $(VENV)/.test
 check: $(VENV)/.check
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/check.sh
 
-# Kill a busy program at random instants, and see that nothing of it is left 2 s later.
+# End a busy program at random instants, in each way and with each start method (or WAY=SIGKILL, METHOD=spawn only), and
+# see that nothing of it is left 2 s later.
 RUNS ?= 200
 SEED ?= 1
 parent-death: $(VENV)/.test
-	$(PY) tests/live/parent_death.py --runs $(RUNS) --seed $(SEED)
+	$(PY) tests/live/parent_death.py --runs $(RUNS) --seed $(SEED) $(call given,METHOD,--method) $(call given,WAY,--way)
 
 test-all:
 	tools/test_all.sh $(ALL_PYTHONS)

@@ -28,6 +28,7 @@ if __name__ == "__main__":
     with ProcessPoolExecutor(max_workers=4) as pool:
         running = [pool.submit(task) for task in (polite, deaf, stuck)]
         untouched = pool.submit(pow, 2, 10)
+        untouched.result()  # the last of four: all have a worker now
         time.sleep(3)  # for a busy machine; they are at work at once
         for future in running:
             future.cancel()  # returns at once: the standard one does nothing here

@@ -63,6 +63,8 @@ async def main() -> None:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     async with anyio.create_task_group() as group:
         group.start_soon(server.serve, [listener])
+        while not server.started:
+            await anyio.sleep(0.1)
         async with await anyio.connect_tcp(*listener.getsockname()) as client:
             await client.send(b"GET /?below=1000000000000 HTTP/1.1\r\nHost: here\r\n\r\n")
             await anyio.sleep(1)

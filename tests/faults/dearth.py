@@ -123,6 +123,20 @@ def folders() -> None:
     use_both()
 
 
+def full() -> None:
+    """Not a byte is left below /dev/shm or in the temp folder."""
+    os.environ["TMPDIR"] = "/dev/shm"
+    if namespace() and _libc.mount(b"none", b"/dev/shm", b"tmpfs", 0, b"size=4096") == 0:
+        with open("/dev/shm/all", "wb") as file:
+            file.write(bytes(4096))
+        try:
+            with open("/dev/shm/more", "wb") as file:
+                file.write(bytes(1))
+        except OSError as error:
+            print(f"a byte more: {error.strerror}", flush=True)
+    use_both()
+
+
 def _watch(event: str, args: tuple[Any, ...]) -> None:
     writes = event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
     if writes and isinstance(args[0], str) and not args[0].startswith("/proc/"):
@@ -158,6 +172,7 @@ CASES: dict[str, Callable[[], None]] = {
     "executable that fails": lambda: executable("/bin/false"),
     "executable that is not there": lambda: executable("/nowhere/python"),
     "folders": folders,
+    "full": full,
     "no /proc": no_proc,
 }
 

@@ -57,6 +57,19 @@ POOL = [
     (WORKER, "dup", "EMFILE", "once", "1"),
     (WORKER, "open", "EMFILE", "once", "1,2"),
     (WORKER, "futex", "EINTR", "once", "1"),
+    # The calls that Python tries again after a signal (send, recv, open, wait) and those that it does not.
+    *[(PARENT, kind, "EINTR", "once", "1") for kind in ("send", "fork", "wait", "kill")],
+    *[(PARENT, kind, "EINTR", "once", "1,2,3") for kind in ("recv", "sendmsg", "recvmsg", "map", "open")],
+    *[(WARDEN, kind, "EINTR", "once", "1,2,3") for kind in ("sendmsg", "recvmsg", "fork", "open", "wait", "kill")],
+    (WARDEN, "map", "EINTR", "once", "1"),
+    *[(WORKER, kind, "EINTR", "once", "1,2,3") for kind in ("send", "recv", "map", "open")],
+    (PARENT, "open", "EMFILE", "once", "1,2,3"),
+    (PARENT, "wait", "ECHILD", "once", "1"),
+    (PARENT, "kill", "ESRCH", "once", "1"),
+    (PARENT, "kill", "EPERM", "once", "1"),
+    (WARDEN, "open", "EMFILE", "once", "1,2,3"),
+    (WARDEN, "wait", "ECHILD", "once", "1,2"),
+    (WARDEN, "kill", "EPERM", "once", "1,3"),
 ]
 FLAGS = [
     (PARENT, "memfd", "EMFILE", "once", "1,2"),

@@ -11,7 +11,7 @@ import signal
 import time
 from contextlib import suppress
 
-from watching import describe
+from watching import describe, is_alive
 
 _RLIMIT_RTTIME = 15
 _LINE = b"\nMax realtime timeout"
@@ -29,8 +29,12 @@ def take(brand: int) -> None:
 
 
 def bearers(brand: int) -> set[int]:
-    """Return the living processes that carry *brand*. A zombie has no limits any more."""
-    return {int(name) for name in os.listdir("/proc") if name.isdigit() and _brand(name) == brand}
+    """Return the living processes that carry *brand*.
+
+    A zombie is none. It keeps its limits until it is reaped, and whoever is process 1 here may take seconds for that.
+    """
+    found = {int(name) for name in os.listdir("/proc") if name.isdigit() and _brand(name) == brand}
+    return set(filter(is_alive, found))
 
 
 def described(brand: int) -> dict[int, str]:

@@ -1,12 +1,14 @@
-"""A program that does all that a pool can do, at random, until it is killed: `python commotion.py BRAND METHOD SEED`.
+"""A program that does all that a pool can do, at random, until it is ended: `python commotion.py BRAND METHOD SEED WAY`.
 
 It prints `begun` before it makes its first pool, then makes pools, submits, stops, nests, leaves
-processes, and shuts down, over and over.
+processes, and shuts down, over and over. WAY says what it does when SIGUSR1 comes.
 """
 
 import concurrent.futures
 import multiprocessing
+import os
 import random
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -72,12 +74,39 @@ def turn(chance: random.Random, method: str, depth: int = 0) -> None:
                 pool.stop(at="terminate")
 
 
-def main(brand: str, method: str, seed: str) -> None:
+class Doomed(Exception):
+    """Raised in the main thread, wherever that is."""
+
+
+class End:
+    """What SIGUSR1 does, by the way that the program is to end."""
+
+    def __init__(self, way: str) -> None:
+        self.way, self.asked = way, False
+        signal.signal(signal.SIGUSR1, self)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored below `nohup`
+
+    def __call__(self, *_: object) -> None:
+        match self.way:
+            case "exit":
+                os._exit(3)
+            case "exec":
+                os.execv("/bin/sh", ["sh", "-c", "exit 4"])
+            case "fail":
+                raise Doomed
+            case "return":
+                self.asked = True
+
+
+def main(brand: str, method: str, seed: str, way: str = "") -> None:
     branding.take(int(brand))
-    chance = random.Random(int(seed))
+    chance, end = random.Random(int(seed)), End(way)
     print("begun", flush=True)
-    while True:
-        turn(chance, method)
+    try:
+        while not end.asked:
+            turn(chance, method)
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # another one, while Python ends, would be its default action
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def tidy(folder: str) -> None:
     try:
         stoppable.sleep(chores.LONG_S)
     except stoppable.StopRequested as stop:
-        print("task:", stop.reason, flush=True)
+        print(f"task: {stop.reason}\n", end="", flush=True)  # in one piece: the program prints there too
         say(Path(folder, "asked"))
         raise
 

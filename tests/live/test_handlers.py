@@ -206,8 +206,18 @@ def test_it_ends_the_first_process_of_a_container_with_the_same_status(start: St
     assert "ready 1\n" in program.text
     os.kill(children(program.process.pid)[0], signal.SIGTERM)
     assert program.end() == 128 + signal.SIGTERM, program.text  # no default action ends a process 1
-    assert "task: shutdown: SIGTERM\n" in program.text
+    assert program.text.count("task: shutdown: SIGTERM\n") == 1
+    assert "end: None shutdown: SIGTERM\n" in program.text  # the one that waited never started
     assert "finally\n" in program.text
+
+
+@pytest.mark.slow
+@needs_namespace
+def test_the_first_process_of_a_container_ends_inside_its_grace_whatever_the_task_does(start: Start) -> None:
+    program = start("lingering", "1.5", before=NEW_INIT)
+    os.kill(children(program.process.pid)[0], signal.SIGTERM)
+    assert program.end() == 128 + signal.SIGTERM, program.text
+    assert "end: kill shutdown: SIGTERM\n" in program.text
 
 
 @pytest.mark.slow

@@ -47,12 +47,25 @@ with ProcessPoolExecutor(1) as inner:
     print("ready", flush=True)
 """
 AFTER_WITH = "print(task.result() if not task.stopped() else 'stopped', pool.submit(nap, 0).result())"
+IN_STUBBORN = """
+# twice
+def deaf():
+    stoppable.progress(0)
+    while True:
+        try: time.sleep(1000)
+        except BaseException: pass
+with ProcessPoolExecutor(1, policy=stoppable.StopPolicy(ask=1000)) as inner:
+    task = inner.submit(deaf)
+    while task.progress is None: time.sleep(0.01)
+    print("ready", flush=True)
+"""
+AFTER_STUBBORN = "print(task.stopped(), pool.submit(nap, 0).result())"
 LAST = "pool.shutdown()"
 
 
 def test_an_interrupted_cell_raises_once_and_the_next_one_can_use_the_pool(tmp_path: Path) -> None:
     """Behaviours 95, 110. A `with` and `map` stop their tasks; one waited for by `result()` goes on until it is stopped."""
-    cells = [FIRST, IN_RESULT, AFTER_RESULT, IN_MAP, AFTER_MAP, IN_WITH, AFTER_WITH, LAST]
+    cells = [FIRST, IN_RESULT, AFTER_RESULT, IN_MAP, AFTER_MAP, IN_WITH, AFTER_WITH, IN_STUBBORN, AFTER_STUBBORN, LAST]
     folders = {name: str(tmp_path) for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "HOME")}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("notebook.py"))],
@@ -63,7 +76,7 @@ def test_an_interrupted_cell_raises_once_and_the_next_one_can_use_the_pool(tmp_p
         timeout=110,
     )
     assert done.returncode == 0, done.stderr
-    first, in_result, after_result, in_map, after_map, in_with, after_with, last = json.loads(done.stdout)
+    first, in_result, after_result, in_map, after_map, in_with, after_with, *stubborn, last = json.loads(done.stdout)
     assert first == "0.1\n"
     assert in_result == "ready\nKeyboardInterrupt\n"
     assert after_result == "False 0\nTrue\n"
@@ -72,4 +85,6 @@ def test_an_interrupted_cell_raises_once_and_the_next_one_can_use_the_pool(tmp_p
     assert in_with.startswith("ready\n")
     assert in_with.count("KeyboardInterrupt") == 1
     assert after_with == "stopped 0\n"
+    assert stubborn[0].count("KeyboardInterrupt") == 1
+    assert stubborn[1] == "True 0\n"
     assert last == ""

@@ -142,3 +142,13 @@ def test_a_busy_parent_killed_at_a_random_instant_leaves_nothing(method: str, se
     one = parent_death.run(method, seed, BOUND_S)
     assert not one.failed
     assert not one.late
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["none", "spawn"])
+@pytest.mark.parametrize("way", [way for way in parent_death.WAYS if way != "SIGKILL"])
+def test_a_busy_parent_that_ends_in_any_way_at_a_random_instant_leaves_nothing(way: str, method: str) -> None:
+    """Behaviour 97. The others, and 200 instants, are those of `make parent-death`."""
+    one = parent_death.run(method, 1, BOUND_S, way)
+    assert not one.failed
+    assert not one.late

@@ -59,7 +59,7 @@ def test_a_paused_task_stands_still_with_its_processes_until_it_is_resumed(tmp_p
         assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
 
 
-@pytest.mark.parametrize("rung", [Rung.ASK, Rung.KILL])
+@pytest.mark.parametrize("rung", list(Rung))
 def test_a_stop_resumes_a_paused_task_and_ends_it(tmp_path: Path, rung: Rung) -> None:
     """Behaviour 99. An ask is heard, though the task stood still when it was said."""
     begun = str(tmp_path / "begun")
@@ -90,6 +90,22 @@ def test_a_pause_counts_neither_for_the_timeout_nor_for_the_watchdog(tmp_path: P
         assert not future.done()
         future.resume()
         assert future.result(BOUND_S) == 5
+
+
+@pytest.mark.slow
+def test_the_deadline_of_a_paused_task_goes_on_and_ends_it(tmp_path: Path) -> None:
+    """Behaviour 99. As a shutdown that waits does not: a pool is not over while a task is paused."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        pool.submit(jobs.value, 1).result(BOUND_S)
+        future = pool.options(deadline=time.monotonic() + 5.0).submit(jobs.polite, begun)
+        worker = int(await_file(begun))
+        future.pause()
+        until(lambda: state(worker) == "T", "it stands still")
+        pool.shutdown(wait=False)
+        with pytest.raises(stoppable.TaskTimeout) as caught:
+            future.result(BOUND_S)
+        assert caught.value.rung is Rung.ASK
 
 
 def test_a_pending_task_is_not_paused(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Sending(Stopping):
                     self.recall(each)
             if was_first:
                 self.lead(worker)
-            if worker.slot and self.queue:
+            if worker.slot and self.queue and task.state is not _QUEUED:  # taken back, it would be sent here again
                 self.top_up(worker)
             self.reroom(worker)
         elif worker.state is _BUSY:
@@ -169,9 +169,8 @@ class Sending(Stopping):
         """It is certain that *task* did not start, and never will there."""
         worker.sent -= 1
         head = worker.line[0]
-        self.recall_over(task)
+        self.requeue(task)  # first: else a worker that is free by this would begin one that came later
         self.take_off(worker, task)
-        self.requeue(task)
         if head is not task:
             self.pursue(head)  # it may have waited for this answer
 

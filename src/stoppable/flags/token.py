@@ -252,14 +252,27 @@ class StopToken:
         """Write down why it is set, if nobody has; return what is written."""
         own = self._own
         if not own.flag.is_set():
-            causes = [reason for record in self._above if (reason := record.reason()) is not None]
-            if self._deadline <= _monotonic():
-                causes.append(new_reason(StopKind.DEADLINE, at=self._deadline))
+            causes = self._causes()
             if not causes:
                 return None
-            own.install(min(causes, key=lambda cause: (cause.at, cause.kind is StopKind.DEADLINE)))
-        self._reason = own.reason()
-        return self._reason
+            own.install(_first(causes))
+        reason = own.reason()
+        if reason is not None and reason.kind is StopKind.ORPHAN:
+            # Whoever set it for its owner's death knew of the record only, and not of what is above this token.
+            reason = _first([reason, *self._causes()])
+        self._reason = reason
+        return reason
+
+    def _causes(self) -> list[StopReason]:
+        """Return why it is set, apart from its own record."""
+        causes = [reason for record in self._above if (reason := record.reason()) is not None]
+        if self._deadline <= _monotonic():
+            causes.append(new_reason(StopKind.DEADLINE, at=self._deadline))
+        return causes
+
+
+def _first(causes: list[StopReason]) -> StopReason:
+    return min(causes, key=lambda cause: (cause.at, cause.kind is StopKind.DEADLINE))
 
 
 def _found(handles: tuple[tuple[Any, ...], ...], deadline: float, name: str | None) -> StopToken:
