@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from stoppable.shell.tally import Statistics as Statistics
     from stoppable.shell.task import Report as Report
     from stoppable.terminated import Terminated as Terminated
+    from stoppable.worker.context import current_context as current_context
     from stoppable.worker.intask import beat as beat
     from stoppable.worker.intask import check as check
     from stoppable.worker.intask import current_token as current_token
@@ -71,6 +72,7 @@ _HOMES = {
     "WorkerStartError": "died",
     "beat": "worker.intask",
     "check": "worker.intask",
+    "current_context": "worker.context",
     "current_token": "worker.intask",
     "install_signal_handlers": "handlers",
     "progress": "worker.intask",

@@ -3,7 +3,7 @@
 All of them end in one method, `_submit`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from stoppable.core.ladder import StopPolicy
@@ -45,12 +45,13 @@ class Calls:
         watchdog: float | None = None,
         memory: float | str | None = None,
         on_done: Callable[[Future[Any]], object] | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> "Bound":
         """Return something with `submit` and `map` that run calls here with these options, and else with those here.
 
         Args and Raises: as for `SubmitOptions`.
         """
-        given = SubmitOptions(timeout, deadline, policy, token, name, on_stopped, watchdog, memory, on_done)
+        given = SubmitOptions(timeout, deadline, policy, token, name, on_stopped, watchdog, memory, on_done, context)
         return Bound(self, self._options.but(given))
 
     def map(

@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -25,17 +26,20 @@ from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.groups import TaskGroup, race
 from stoppable.members import OnError
-from stoppable.options import SubmitOptions, positive_seconds, seconds, size_bytes
+from stoppable.options import SubmitOptions, positive_seconds, seconds, size_bytes, task_limit, worker_count
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.launch import launcher
 from stoppable.shell.leaving import wait_out
 from stoppable.shell.reactor import Reactor
+from stoppable.shell.relay import Relay
 from stoppable.shell.tally import Statistics
 from stoppable.shell.task import SHOWN_BYTES, Task
 from stoppable.worker import intask
 from stoppable.worker import setup as setups
+from stoppable.worker.context import Variables
 from stoppable.worker.loop import DEFAULT, Options
+from stoppable.worker.records import levels
 
 T = TypeVar("T")
 _pools = itertools.count(1)
@@ -60,6 +64,12 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         memory: the most that a task's processes may have, for the same tasks: bytes, or "512MB", "2GiB".
         max_worker_memory: a worker that has more than this when it has answered is replaced before its next task.
         name: of the pool, shown in logs and in the process table.
+        logs: log records made and warnings shown in a worker go to this process's loggers and `showwarning`.
+        output: what tasks print comes to this process's `sys.stdout` and `sys.stderr`: "lines", as whole lines,
+            "named", with the task's name before each; None: the workers write to the same files by themselves.
+        contextvars: context variables, each at the top of some module: a task sees the values that they have
+            where it is submitted.
+        on_stopped, on_done: as those of `options`, for all tasks that are not given their own.
 
     Raises:
         ValueError: a number is out of its range.
@@ -80,6 +90,11 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         memory: float | str | None = None,
         max_worker_memory: float | str | None = None,
         name: str | None = None,
+        logs: bool = True,
+        output: Literal["lines", "named"] | None = None,
+        contextvars: "Iterable[ContextVar[Any]]" = (),
+        on_stopped: Callable[[Future[Any]], object] | None = None,
+        on_done: Callable[[Future[Any]], object] | None = None,
     ) -> None:
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -87,8 +102,8 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             raise TypeError(f"mp_context must be a context of multiprocessing.get_context(), was {mp_context!r}")
         if not isinstance(initargs, Iterable):
             raise TypeError(f"initargs must be a tuple, was {initargs!r}")
-        self._max_workers = _workers(max_workers)
-        self._max_tasks = _max_tasks(max_tasks_per_child)
+        self._max_workers = worker_count(max_workers)
+        self._max_tasks = task_limit(max_tasks_per_child)
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, was {policy!r}")
         self._policy = policy
@@ -99,7 +114,11 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         self._context = mp_context
         self._initializer, self._initargs = initializer, tuple(initargs)
         self._name = name or f"stoppable-{next(_pools)}"
-        self._options = SubmitOptions()
+        if output not in (None, "lines", "named"):
+            raise ValueError(f'output must be "lines", "named" or None, was {output!r}')
+        self._logs, self._output = logs, output
+        self._variables = Variables(contextvars) or None
+        self._options = SubmitOptions(on_stopped=on_stopped, on_done=on_done)
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._reactor: Reactor | None = None
@@ -132,12 +151,13 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         try:
             with collect() as kept:
                 call = parcel.pack((fn, args, kwargs), by_value=self._by_value, copy=True)
-            if timeout is not None or options is not self._options:  # else all is as the worker takes it to be
+            carried = self._variables.values() if self._variables else ()
+            if timeout is not None or options is not self._options or carried:  # else all is as the worker takes it
                 tokens = tuple(token for token in (options.scope, options.token) if token is not None)
                 looked = any(token in kept for token in tokens)
-                extra = Options(name, timeout, options.deadline, tokens, looked)
+                extra = Options(name, timeout, options.deadline, tokens, looked, options.context, carried)
                 if extra[1:] != DEFAULT[1:] or options.name is not None:
-                    told = wire.dumps(tuple(extra))
+                    told = wire.dumps(tuple(extra), by_value=self._by_value)
         except Exception as error:
             error.add_note(f"(raised while {name} was pickled for a worker)")
             future._finish_error(error)
@@ -244,8 +264,9 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         setup = setups.describe(self._name, self._initializer, self._initargs)
         machine = Machine(self._max_workers, max_tasks_per_child=min(self._max_tasks or _MOST_TASKS, _MOST_TASKS))
         setup.max_bytes = self._max_worker_memory
+        setup.levels, setup.lines = levels() if self._logs else None, self._output is not None
         starter = launcher(setup, self._context)
-        reactor = Reactor(machine, starter, self._name)
+        reactor = Reactor(machine, starter, self._name, Relay(self._name, named=self._output == "named"))
         # The reactor must not hold the pool, or a forgotten pool would never end.
         weakref.finalize(self, _forgotten, reactor).atexit = False
         try:
@@ -369,26 +390,6 @@ def _follow(token: StopToken, future: Future[Any]) -> None:
     """Have the token's stop start the ladder of the task."""
     registration = token.on_stop(lambda: future.stop(token.reason))
     future.add_done_callback(lambda _: registration.cancel())
-
-
-def _workers(given: int | None) -> int:
-    if given is None:
-        return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError(f"max_workers must be an integer or None, was {given!r}")
-    if given < 1:
-        raise ValueError("max_workers must be greater than 0")
-    return given
-
-
-def _max_tasks(given: int | None) -> int | None:
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError("max_tasks_per_child must be an integer")
-    if given < 1:
-        raise ValueError("max_tasks_per_child must be >= 1")
-    return given
 
 
 def _describe(fn: Callable[..., Any]) -> str:

@@ -188,7 +188,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
 
     @property
     def report(self) -> Report:
-        """What was done to stop the task so far: reason, rungs with their times, stack."""
+        """What is known of the task so far: its name and running time; the reason, rungs with times and stack of a stop."""
         return Report(None, (), None) if self._task is None else self._task.report()
 
     def stack(self) -> str | None:

@@ -1,8 +1,9 @@
 """What can be said of a task besides its call: `pool.options(...)`, checked once."""
 
 import math
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ class SubmitOptions:
         name: shown in errors, logs and tables.
         on_stopped: called with the future, in the parent, once a stop has ended the task.
         on_done: called with the future, in the parent, once the task has ended in whatever way.
+        context: data that goes with the task: `current_context()` in it, and `context` of its log records.
         scope: not for users: a token whose stop reaches the task, and whose holder stops its future.
 
     Raises:
@@ -45,6 +47,7 @@ class SubmitOptions:
     watchdog: float | None = None
     memory: float | str | None = None
     on_done: Callable[[Any], object] | None = None
+    context: Mapping[str, Any] | None = None
     scope: "StopToken | None" = None
 
     def __post_init__(self) -> None:
@@ -67,6 +70,10 @@ class SubmitOptions:
                 raise TypeError(f"token must be a StopToken, was {self.token!r}")
         if self.name is not None and not isinstance(self.name, str):
             raise TypeError(f"name must be a string or None, was {self.name!r}")
+        if self.context is not None:
+            if not isinstance(self.context, Mapping) or not all(isinstance(key, str) for key in self.context):
+                raise TypeError(f"context must be a mapping with strings as its keys, was {self.context!r}")
+            object.__setattr__(self, "context", dict(self.context))
         for name in ("on_stopped", "on_done"):
             if (call := getattr(self, name)) is not None and not callable(call):
                 raise TypeError(f"{name} must be callable, was {call!r}")
@@ -142,3 +149,35 @@ def seconds(name: str, value: float | None) -> float | None:
     if math.isnan(value) or value < 0:
         raise ValueError(f"{name} must be seconds >= 0, was {value!r}")
     return None if math.isinf(value) else float(value)
+
+
+def worker_count(given: int | None) -> int:
+    """Return how many workers a pool may have; None: the CPUs that this process may use.
+
+    Raises:
+        ValueError: it is below 1.
+        TypeError: it is no integer.
+    """
+    if given is None:
+        return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError(f"max_workers must be an integer or None, was {given!r}")
+    if given < 1:
+        raise ValueError("max_workers must be greater than 0")
+    return given
+
+
+def task_limit(given: int | None) -> int | None:
+    """Return after how many tasks a worker is replaced; None: never.
+
+    Raises:
+        ValueError: it is below 1.
+        TypeError: it is no integer.
+    """
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError("max_tasks_per_child must be an integer")
+    if given < 1:
+        raise ValueError("max_tasks_per_child must be >= 1")
+    return given

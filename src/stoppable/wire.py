@@ -21,6 +21,7 @@ HEAD_BYTES = _HEAD.size
 CHUNK_BYTES = 1 << 16
 # Above any real body; a head that names more is not ours, and is refused before memory is taken for it.
 MAX_BODY_BYTES = 1 << 40
+MAX_SAID_BYTES = 1 << 20  # of what is said besides an answer; a longer text is cut
 # Up to here, memory for a body is taken at once. A longer one takes it as its bytes come: a head alone,
 # which a broken worker can send, must not cost the parent a terabyte.
 _AT_ONCE_BYTES = 1 << 24
@@ -41,6 +42,8 @@ class Kind(IntEnum):
     PARTIAL = 15  # body: a pickled value given to publish()
     PROGRESS = 16  # body: two doubles, done and total
     UNSHIELDED = 17  # the task, which was asked to stop, has left its outermost shield
+    # Not an answer, so of no task, though its body may name one: it may come before the first, and between two.
+    SAID = 20  # body: a record, a warning or printed lines, as `extra` says: see `worker/relay.py`
 
 
 # Set in `extra` of an answer.
@@ -62,6 +65,7 @@ FROM_WORKER: dict[int, tuple[int, int]] = {
     Kind.PARTIAL: (1, MAX_BODY_BYTES),
     Kind.PROGRESS: (16, 16),
     Kind.UNSHIELDED: (0, 0),
+    Kind.SAID: (1, MAX_SAID_BYTES),
 }
 _NONE = (1, 0)
 

@@ -58,6 +58,10 @@ SAYINGS: dict[str, Callable[[int], bytes]] = {
     "a value that is no pickle": lambda me: frame(Kind.VALUE, b"no pickle", me),
     "an error that is none": lambda me: frame(Kind.ERROR, b"\xff\xff\xff\xff", me),
     "a stop that is none": lambda me: frame(Kind.STOPPED, b"\xff" * 100, me),
+    "a record that is no pickle": lambda me: frame(Kind.SAID, b"no pickle", 0),
+    "a record that ends an interpreter": lambda me: frame(Kind.SAID, wire.dumps(Exits()), 0),
+    "a record for a task": lambda me: frame(Kind.SAID, b"no pickle", me),
+    "too long a record": lambda me: frame(Kind.SAID, b"x", 0, wire.MAX_SAID_BYTES + 1),
     "an answer twice": lambda me: frame(Kind.VALUE, wire.dumps(me), me) * 2,
 }
 

@@ -15,6 +15,7 @@ import pytest
 
 import chores
 import hostile
+import relayed
 from stoppable import Future, ProcessPoolExecutor, TaskStopped, TaskTimeout, WorkerDied
 from stoppable.shell.control import Control, Message, Op
 from watching import await_file, say
@@ -62,7 +63,8 @@ def end_of(future: "Future[Any]") -> BaseException | None:
         return stopped
 
 
-NONSENSE = ["noise", "zeros", "a kind of the parent's", "more than a terabyte", "short progress"]
+NONSENSE = ["noise", "zeros", "a kind of the parent's", "more than a terabyte", "short progress", "too long a record"]
+RECORDS = ["a record that is no pickle", "a record that ends an interpreter", "a record for a task"]
 FALSE = ["a value that is no pickle", "an error that is none", "a stop that is none", "an answer twice"]
 
 
@@ -87,6 +89,18 @@ def test_a_false_answer_harms_only_the_task_that_it_is_for(saying: str, scene: S
     assert (end is None) == (saying == "an answer twice")
     scene.check()
     assert end_of(future) is end
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("saying", RECORDS)
+def test_a_false_record_harms_neither_its_task_nor_the_records_of_others(
+    saying: str, scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert end_of(scene.attack(hostile.speak, saying, 0.1)) is None
+    scene.pool.submit(relayed.log_lines, 3).result(BOUND_S)
+    scene.check()
+    scene.pool.shutdown()
+    assert [text for text in caplog.messages if text.startswith("line")] == ["line 0", "line 1", "line 2"]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 import jobs
 from jobs import BOUND_S, running
 from stoppable import Future, ProcessPoolExecutor, Rung, StopKind, StopPolicy, StopToken, TaskStopped, TaskTimeout
-from watching import say
+from watching import await_file, say
 
 NAN, INF = math.nan, math.inf
 
@@ -107,6 +107,35 @@ def test_options_over_options_keep_what_they_do_not_say() -> None:
         bound = pool.options(name="first", timeout=1000)
         assert bound.options(name="second").submit(jobs.state_of_current).result(BOUND_S)["name"] == "second"
         assert bound.options(name="second").submit(jobs.state_of_current).result(BOUND_S)["remaining"] is not None
+
+
+def test_hooks_of_the_pool_are_called_for_every_task_that_has_none_of_its_own(tmp_path: Path) -> None:
+    """Behaviour 141."""
+    ended: list[Future[Any]] = []
+    stopped: list[Future[Any]] = []
+    own: list[Future[Any]] = []
+    begun = str(tmp_path / "begun")
+    with running(on_done=ended.append, on_stopped=stopped.append) as pool:
+        first = pool.submit(jobs.value, 1)
+        named = pool.options(name="other").submit(jobs.fail, "no")
+        other = pool.options(on_done=own.append).submit(jobs.value, 2)
+        last = pool.submit(jobs.polite, begun)
+        await_file(begun)
+        last.stop()
+    assert ended == [first, named, last]
+    assert stopped == [last]
+    assert own == [other]
+    reports = [each.report for each in (first, named, last)]
+    assert [report.name for report in reports] == ["value", "other", "polite"]
+    assert all(report.seconds is not None and 0 <= report.seconds < BOUND_S for report in reports)
+
+
+def test_a_task_whose_worker_has_died_has_a_name_and_no_time() -> None:
+    """Behaviour 141."""
+    with running() as pool:
+        future = pool.submit(jobs.end_worker, 3)
+        assert future.exception(BOUND_S) is not None
+    assert (future.report.name, future.report.seconds) == ("end_worker", None)
 
 
 def test_on_done_is_called_once_for_every_end() -> None:

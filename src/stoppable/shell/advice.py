@@ -13,6 +13,10 @@ _ADVICE = {
 }
 
 
+STORM = """workers cannot be started: several in a row ended before they were ready. Their own messages are on stderr.
+If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."""
+
+
 def advice(error: BaseException) -> str:
     """Return what to do about *error*, to be put behind its text; nothing if we do not know."""
     found = _ADVICE.get(error.errno or 0) if isinstance(error, OSError) else None

@@ -13,7 +13,7 @@ from stoppable import parcel, wire
 from stoppable.core import events as ev
 from stoppable.core.pace import Pace
 from stoppable.died import PoolBroken
-from stoppable.shell.advice import advice
+from stoppable.shell.advice import STORM, advice
 from stoppable.shell.channel import LAST_READS, READS, Channel
 from stoppable.shell.control import Op
 from stoppable.shell.deliver import Delivery
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stoppable")
 _CARRY_S = 1e-9  # for each byte
-_STORM = """workers cannot be started: several in a row ended before they were ready. Their own messages are on stderr.
-If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."""
 
 
 class Hands:
@@ -229,7 +227,7 @@ class Hands:
 
     def why_broken(self) -> str:
         """Return why workers cannot be started."""
-        return self.broken or _STORM
+        return self.broken or STORM
 
     def _finished(self, _: ev.Finished) -> None:
         self.finished = True
@@ -288,7 +286,9 @@ class Hands:
             return
         task = self.tasks.get(frame.task)
         if task is None or task.worker != channel.worker or frame.task not in channel.positions:
-            return  # it ended without waiting for this answer
+            if frame.kind == Kind.SAID and not frame.task:
+                self._reactor.relay.take(frame)
+            return  # else it ended without waiting for this answer
         if frame.kind == Kind.PARTIAL:
             task.partial = frame.body
             task.sink._publish(frame.body)

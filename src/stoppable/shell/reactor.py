@@ -29,6 +29,7 @@ from stoppable.rung import Rung
 from stoppable.shell.hands import Hands
 from stoppable.shell.launch import WardenLauncher
 from stoppable.shell.leaving import wait_out_at_exit
+from stoppable.shell.relay import Relay
 from stoppable.shell.task import Task
 from stoppable.shell.watch import Watch
 
@@ -86,15 +87,17 @@ class Reactor:
         machine: decides.
         launcher: starts workers.
         name: of the pool; the thread carries it.
+        relay: takes what workers say besides their answers.
     """
 
-    def __init__(self, machine: Machine, launcher: WardenLauncher, name: str) -> None:
+    def __init__(self, machine: Machine, launcher: WardenLauncher, name: str, relay: Relay | None = None) -> None:
         self.machine = machine
         self.launcher = launcher
         self.name = name
         self.pid = os.getpid()
         self.finished = Latch()
         self.watch = Watch()
+        self.relay = relay or Relay(name)
         self.hands = Hands(self, launcher)
         self._insistence = self.hands.delivery.insistence
         self._mail: deque[Mail] = deque()
@@ -227,6 +230,7 @@ class Reactor:
 
     def _close(self) -> None:
         self.hands.close()
+        self.relay.close()
         self.watch.close()
         self._wake.close()
         _live.discard(self)

@@ -68,18 +68,23 @@ _NOBODY = _Nobody()
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a stop did to a task.
+    """What is known of a task besides its value: its name, its time, and what a stop did to it.
 
     Attributes:
         reason: the first reason that was given, or None if nobody asked.
         rungs: each rung climbed, with the monotonic seconds when. Ask is always the first: the token
             is set before anything harsher is done.
         stack: where the task was when its time ran out, or before it was terminated or killed.
+        name: the task's.
+        seconds: how long it ran, measured in its worker from reading its arguments to its answer;
+            None if it has not answered (yet, or because its worker has ended).
     """
 
     reason: StopReason | None
     rungs: tuple[tuple[Rung, float], ...]
     stack: str | None
+    name: str = ""
+    seconds: float | None = None
 
     @property
     def rung(self) -> Rung | None:
@@ -110,6 +115,7 @@ class Task:
         "rungs",
         "sink",
         "stack",
+        "took_us",
         "watchdog_s",
         "withdrawn",
         "worker",
@@ -131,6 +137,7 @@ class Task:
         self.reason: StopReason | None = None
         self.rungs: list[tuple[Rung, float]] = []
         self.stack: str | None = None
+        self.took_us: int | None = None  # once it has answered
         self.watchdog_s: float | None = None
         self.withdrawn: StopReason | None = None  # why it is to end, if it has not started
         self.worker: int | None = None
@@ -166,8 +173,9 @@ class Task:
         return None
 
     def report(self) -> Report:
-        """Return what was done to stop it, so far."""
-        return Report(self.reason, tuple(self.rungs), self.stack)
+        """Return what is known of it, so far."""
+        seconds = None if self.took_us is None else self.took_us * 1e-6
+        return Report(self.reason, tuple(self.rungs), self.stack, self.name, seconds)
 
     def refuse(self, reason: StopReason) -> None:
         """End it, instead of submitting it."""
@@ -176,6 +184,8 @@ class Task:
 
     def settle(self, end: Resolve, broken: str) -> None:
         """Tell the future how the task ended, and let go of what only the task needed."""
+        if self.answer is not None:
+            self.took_us = self.answer.position
         try:
             self._settle(end, broken)
         finally:

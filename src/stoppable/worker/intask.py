@@ -11,7 +11,7 @@ import _thread
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ __all__ = ["beat", "check", "current_token", "progress", "publish", "shield", "s
 class Running:
     """The task that runs in this process. Made by the worker's loop, read by the functions below."""
 
-    __slots__ = ("deadline", "gate", "id", "name", "page", "reported", "send", "token", "tokens")
+    __slots__ = ("context", "deadline", "gate", "id", "name", "page", "reported", "send", "token", "tokens")
 
     def __init__(
         self,
@@ -43,9 +43,11 @@ class Running:
         send: Callable[[wire.Kind, bytes], None],
         tokens: "tuple[StopToken, ...]" = (),
         deadline: float | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> None:
         self.id, self.name, self.page, self.gate, self.send = task, name, page, gate, send
         self.tokens, self.deadline = tokens, deadline
+        self.context: Mapping[str, Any] = context or {}
         self.token: StopToken | None = None  # made when first asked for
         self.reported = False  # progress() was called
 

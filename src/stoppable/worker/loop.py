@@ -5,8 +5,10 @@ Invariants:
 2. The gate is open only while the task's own code runs (and its last few bytecodes around it).
 3. Nothing that a task raises ends the loop: BaseException is caught at the task's border, once.
 4. A forked child of a task never reads or writes the channel, and never goes on with the loop.
+5. Frames never mix, though any thread may `say` something, and so may a signal handler in the middle of a write.
 """
 
+import _thread
 import math
 import os
 import pickle
@@ -15,7 +17,7 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ from stoppable.requested import StopRequested
 from stoppable.wire import Frame, Kind
 from stoppable.worker import intask
 from stoppable.worker import page as pages
+from stoppable.worker.context import Carried, bind
 from stoppable.worker.gate import Gate
 from stoppable.worker.memory import own_bytes
 from stoppable.worker.page import Page
@@ -39,6 +42,8 @@ class Options(NamedTuple):
     deadline: float | None = None
     tokens: tuple[Any, ...] = ()
     looked: bool = False  # its own token is among its arguments
+    context: Mapping[str, Any] | None = None  # what the user has attached to it
+    carried: Carried = ()  # values of context variables
 
 
 DEFAULT = Options()
@@ -61,23 +66,38 @@ class Loop:
         self.pid = os.getpid()
         self.max_bytes: int | None = None  # what this process may have between tasks
         self.full = False  # it has more: it claims no other task
+        self.thread = _thread.get_ident()
+        self.lock = _thread.RLock()  # held by who writes, but by the main thread only if `shared`
+        self.shared = False  # another thread has said something; by any thread
+        self.writing = False  # the main thread is writing, and will look at `aside`; by the main thread
+        self.aside: deque[bytes] = deque()  # whole frames to be written; by any thread
+        self.at_end: Callable[[], object] | None = None  # called when a task has ended, before it is answered for
 
     def send(
         self, kind: Kind, body: "Part | tuple[Part, ...]", task: int = 0, extra: int = 0, position: int = 0
     ) -> None:
-        """Write a whole frame. No interrupt lands meanwhile."""
-        gate = self.gate
+        """Write a whole frame, from the main thread. No interrupt lands meanwhile."""
+        gate, shared = self.gate, False
         gate.seal()
         try:
             parts = body if isinstance(body, tuple) else (body,)
             size = parcel.size(parts)
             head = wire.head(kind, size, task=task, extra=extra, position=position)
+            self.writing = True
+            if self.shared:
+                shared = self.lock.acquire()
             if size < wire.CHUNK_BYTES:
                 self.sock.sendall(head + parts[0])
             else:
                 self.sock.sendall(head)
                 for part in parts:
                     self.sock.sendall(part)
+            if shared:
+                self.lock.release()
+                shared = False
+            self.writing = False
+            if self.aside:
+                self._write_aside()
         except BaseException:
             # A handler of the task's own may raise in the middle of a frame. Then whatever came next would be
             # taken for its rest, and waited for: so nothing more comes.
@@ -85,7 +105,49 @@ class Loop:
                 self.sock.shutdown(socket.SHUT_RDWR)
             raise
         finally:
+            if shared:
+                self.lock.release()
+            self.writing = False
             gate.unseal()
+
+    def say(self, kind: Kind, body: bytes, task: int = 0, extra: int = 0) -> None:
+        """Write a whole frame that answers nothing: from any thread, and also from inside another write.
+
+        While the main thread is writing, it is left to that: see `_write_aside`.
+        """
+        mine = _thread.get_ident() == self.thread
+        if mine and not self.writing:
+            self.send(kind, body, task, extra)
+            return
+        self.aside.append(wire.head(kind, len(body), task=task, extra=extra) + body)
+        if not mine:
+            self.shared = True
+            self._write_aside()
+
+    def _write_aside(self) -> None:
+        """Write the frames that were put aside.
+
+        The main thread says that it writes, and then looks whether it shares the channel; only if so does it take
+        the lock, which costs half as much as the rest of a `send`. Another thread puts its frame aside, says that
+        the channel is shared, and then looks whether the main thread writes. So either the main thread takes the lock, or the
+        other thread sees that it writes and goes; and the main thread looks at what was put aside after it has said that it
+        writes no more. (The interpreter's lock keeps each of these steps whole, and all in one order.)
+        """
+        mine = _thread.get_ident() == self.thread
+        while self.aside and not self.writing:
+            if mine:
+                self.writing = True
+            try:
+                with self.lock:
+                    while self.aside:
+                        self.sock.sendall(self.aside.popleft())
+            except BaseException:
+                with suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_RDWR)  # as in `send`
+                raise
+            finally:
+                if mine:
+                    self.writing = False
 
     def next_frame(self) -> Frame | None:
         """Wait for the parent's next frame; None when the parent has closed the channel."""
@@ -131,6 +193,8 @@ class Loop:
                 return
             call = parcel.unpack(body[frame.extra :])
             task = self._running(frame.task, call[0], options, now)
+            if options.carried:
+                call = bind(options.carried, call)
         except BaseException as unreadable:
             unreadable.add_note("(raised while the worker read the task's function and arguments)")
             self._answer_error(frame.task, unreadable, None)
@@ -144,6 +208,8 @@ class Loop:
         del call
         if os.getpid() != self.pid:
             _leave_fork(error)
+        if self.at_end is not None:
+            self.at_end()
         intask.leave()
         if task.reported:
             done, total = page.f64[pages.DONE], page.f64[pages.TOTAL]
@@ -165,9 +231,9 @@ class Loop:
         name = options.name or getattr(function, "__qualname__", None) or type(function).__name__
 
         def send(kind: Kind, body: bytes) -> None:
-            self.send(kind, body, task)
+            self.say(kind, body, task)
 
-        return intask.Running(task, name, self.page, self.gate, send, options.tokens, deadline)
+        return intask.Running(task, name, self.page, self.gate, send, options.tokens, deadline, options.context)
 
     def _call(self, task: int, call: tuple[Callable[..., Any], Any, Any]) -> tuple[Any, BaseException | None]:
         """Call it with the gate open; return (value, None) or (anything, error)."""

@@ -13,8 +13,8 @@ from stoppable import wire
 from stoppable.flags import kernel
 from stoppable.flags.owner import trust_owner
 from stoppable.wire import Kind
+from stoppable.worker import relay, start
 from stoppable.worker import setup as setups
-from stoppable.worker import start
 from stoppable.worker.gate import Gate
 from stoppable.worker.loop import Loop
 from stoppable.worker.page import Page
@@ -67,7 +67,8 @@ def _boot(loop: Loop, setup: Setup | None) -> bool:
             setup = wire.loads(frame.body)
         assert isinstance(setup, Setup)
         trust_owner(setup.parent_pid)
-        setups.apply(setup)
+        relay.install(loop, setup)
+        setups.apply(setup, relay.own_handlers_only)
     except BaseException as error:
         import traceback
 

@@ -17,6 +17,8 @@ class Setup:
 
     Attributes:
         inherited: True if the worker is a fork of the parent, so there is nothing to set up but the initializer.
+        levels: of the parent's loggers, if records and warnings are to be sent to it; None: they are not.
+        lines: whether what is printed is to be sent, too.
         max_bytes: what a worker may have when it has answered; with more, it takes no other task. None: any.
         main_name, main_path: how to find `__main__` again; both None when it cannot be imported.
     """
@@ -31,6 +33,8 @@ class Setup:
         self.name, self.parent_pid = name, parent_pid
         self.initializer, self.initargs = initializer, initargs
         self.inherited = False
+        self.levels: dict[str, int] | None = None
+        self.lines = False
         self.max_bytes: int | None = None
         self.sys_path: list[str] = []
         self.argv: list[str] = []
@@ -74,8 +78,8 @@ def _describe_main(setup: Setup) -> None:
 importing_main = False
 
 
-def apply(setup: Setup) -> None:
-    """Make this process resemble the parent, then run the initializer.
+def apply(setup: Setup, resembling: Callable[[Setup], object]) -> None:
+    """Make this process resemble the parent, call *resembling*, then run the initializer.
 
     Raises:
         BaseException: whatever `__main__` or the initializer raised.
@@ -83,6 +87,7 @@ def apply(setup: Setup) -> None:
     if not setup.inherited:
         _surround(setup)
         _import_main(setup)
+    resembling(setup)
     if setup.initializer is not None:
         setup.initializer(*setup.initargs)
 
