@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LIST = ROOT / "docs" / "behaviours.md"
-LAST = 112
+LAST = 124
 
 _ROW = re.compile(r"^\| (\d+) \| (.+) \| (tested|later: .+) \|$")
 _NAMED = re.compile(r"Behaviours? ((?:\d+(?:\s*[-–]\s*\d+)?(?:,\s*and\s+|,\s*|\s+and\s+)?)+)\.", re.IGNORECASE)

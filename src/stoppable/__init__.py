@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stoppable.rung import Rung as Rung
     from stoppable.shell.tally import Statistics as Statistics
     from stoppable.shell.task import Report as Report
+    from stoppable.streaming import Stream as Stream
     from stoppable.terminated import Terminated as Terminated
     from stoppable.worker.intask import beat as beat
     from stoppable.worker.intask import check as check
@@ -63,6 +64,7 @@ _HOMES = {
     "StopRequested": "errors",
     "StopSource": "reason",
     "StopToken": "flags.token",
+    "Stream": "streaming",
     "TaskGroup": "groups",
     "TaskStopped": "errors",
     "TaskTimeout": "errors",

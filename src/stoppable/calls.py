@@ -12,6 +12,7 @@ from stoppable.future import Future
 from stoppable.mapping import map_calls
 from stoppable.options import SubmitOptions
 from stoppable.reason import StopReason
+from stoppable.streaming import Stream, start_stream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,13 +46,25 @@ class Calls:
         watchdog: float | None = None,
         memory: float | str | None = None,
         on_done: Callable[[Future[Any]], object] | None = None,
+        buffersize: int | None = None,
     ) -> "Bound":
-        """Return something with `submit` and `map` that run calls here with these options, and else with those here.
+        """Return something with `submit`, `map` and `stream` that run calls here with these options, and else with those here.
 
         Args and Raises: as for `SubmitOptions`.
         """
-        given = SubmitOptions(timeout, deadline, policy, token, name, on_stopped, watchdog, memory, on_done)
+        given = SubmitOptions(timeout, deadline, policy, token, name, on_stopped, watchdog, memory, on_done, buffersize)
         return Bound(self, self._options.but(given))
+
+    def stream(self, fn: Callable[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+        """Have `fn(*args, **kwargs)`, a generator or another iterator, run in a worker; return an iterator of its items.
+
+        Does not wait; the task starts as one of `submit` does. At most `options(buffersize=...)` items, 16 if
+        nobody says, are yielded and not taken. Each `yield` is a `check()`. See `Stream`.
+
+        Raises:
+            RuntimeError, BrokenProcessPool: as for `submit`.
+        """
+        return start_stream(self._submit, self._options, fn, args, kwargs)
 
     def map(
         self,

@@ -29,10 +29,11 @@ class SubmitOptions:
         name: shown in errors, logs and tables.
         on_stopped: called with the future, in the parent, once a stop has ended the task.
         on_done: called with the future, in the parent, once the task has ended in whatever way.
+        buffersize: of `stream`: at most so many items are yielded and not taken; 16, if nobody says.
         scope: not for users: a token whose stop reaches the task, and whose holder stops its future.
 
     Raises:
-        ValueError: a time is negative or NaN.
+        ValueError: a time is negative or NaN; *buffersize* is below 1.
         TypeError: a value is of the wrong type.
     """
 
@@ -45,6 +46,7 @@ class SubmitOptions:
     watchdog: float | None = None
     memory: float | str | None = None
     on_done: Callable[[Any], object] | None = None
+    buffersize: int | None = None
     scope: "StopToken | None" = None
 
     def __post_init__(self) -> None:
@@ -65,6 +67,7 @@ class SubmitOptions:
 
             if not isinstance(self.token, StopToken):
                 raise TypeError(f"token must be a StopToken, was {self.token!r}")
+        positive_int("buffersize", self.buffersize)
         if self.name is not None and not isinstance(self.name, str):
             raise TypeError(f"name must be a string or None, was {self.name!r}")
         for name in ("on_stopped", "on_done"):
@@ -114,6 +117,20 @@ def size_bytes(name: str, value: float | str | None) -> int | None:
     if size <= 0:
         raise ValueError(f"{name} must be bytes > 0, was {value!r}")
     return size
+
+
+def positive_int(name: str, value: int | None) -> int | None:
+    """Return *value*, an integer >= 1 or None.
+
+    Raises:
+        ValueError: it is below 1.
+        TypeError: it is no integer.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"{name} must be an integer or None, was {value!r}")
+    if value is not None and value < 1:
+        raise ValueError(f"{name} must be >= 1 or None, was {value!r}")
+    return value
 
 
 def positive_seconds(name: str, value: float | None) -> float | None:

@@ -41,6 +41,7 @@ class Kind(IntEnum):
     PARTIAL = 15  # body: a pickled value given to publish()
     PROGRESS = 16  # body: two doubles, done and total
     UNSHIELDED = 17  # the task, which was asked to stop, has left its outermost shield
+    ITEM = 18  # body: what a streaming task has yielded, packed
 
 
 UNFIT = 1 << 31  # set in `extra` of an answer: the worker must not be given another task
@@ -60,6 +61,7 @@ FROM_WORKER: dict[int, tuple[int, int]] = {
     Kind.PARTIAL: (1, MAX_BODY_BYTES),
     Kind.PROGRESS: (16, 16),
     Kind.UNSHIELDED: (0, 0),
+    Kind.ITEM: (1, MAX_BODY_BYTES),
 }
 _NONE = (1, 0)
 

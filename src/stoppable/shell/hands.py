@@ -294,6 +294,8 @@ class Hands:
             task.sink._publish(frame.body)
         elif frame.kind == Kind.PROGRESS:
             task.progress = unpack_progress(frame.body)
+        elif frame.kind == Kind.ITEM:
+            channel.feed(task.sink._feed, task.id, frame.body)
         elif frame.kind == Kind.UNSHIELDED:
             self._tell_probed(channel, task)
         elif frame.kind in (Kind.VALUE, Kind.ERROR, Kind.STOPPED):

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from stoppable.core.events import Event, Shutdown, StopAll, Submit, Tick
@@ -190,6 +191,7 @@ class Reactor:
         """Wait until the pool is over; False if that took longer than *timeout* seconds."""
         if self.mine:
             return self.finished.is_set()
+        self.call(partial(self._left_by, threading.get_ident()))
         # Not `Thread.join` alone: before Python 3.13, one that a Ctrl-C interrupts takes the thread for ended.
         if not self.finished.wait(timeout):
             return False
@@ -197,6 +199,11 @@ class Reactor:
         return True
 
     # --- its own thread ----------------------------------------------------------------------
+
+    def _left_by(self, thread: int) -> None:
+        """Stop the streams that wait for *thread* to take their items, since it now waits for all tasks."""
+        for task in list(self.hands.tasks.values()):
+            task.sink._left_by(thread)
 
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)  # for what callbacks start

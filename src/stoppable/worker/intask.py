@@ -25,6 +25,8 @@ from stoppable.worker.page import Page
 
 if TYPE_CHECKING:
     from stoppable.flags.token import StopToken
+    from stoppable.flags.words import Word
+    from stoppable.parcel import Part
 
 __all__ = ["beat", "check", "current_token", "progress", "publish", "shield", "sleep"]
 
@@ -40,7 +42,7 @@ class Running:
         name: str,
         page: Page,
         gate: Gate,
-        send: Callable[[wire.Kind, bytes], None],
+        send: "Callable[[wire.Kind, Part | tuple[Part, ...]], None]",
         tokens: "tuple[StopToken, ...]" = (),
         deadline: float | None = None,
     ) -> None:
@@ -200,10 +202,26 @@ def sleep(seconds: float) -> None:
         _alive_until(task, time.monotonic())
 
 
-def _wait(task: Running, scope: "StopToken | None", seconds: float) -> None:
+def wait_for(word: "Word") -> None:
+    """Sleep until *word* is set, or there is something that `check` may raise; the caller looks which. Only in a task."""
     from stoppable.flags.waiting import wait_any
 
-    words = [task.page.asked]
+    task = _task
+    assert task is not None
+    _alive_until(task, math.inf)  # as in `sleep`
+    try:
+        if task.gate.shielded():
+            wait_any([word], max(0.0, task.page.f64[pages.SHIELD_UNTIL] - time.monotonic()))
+        else:
+            _wait(task, _scope.get(), math.inf, word)
+    finally:
+        _alive_until(task, time.monotonic())
+
+
+def _wait(task: Running, scope: "StopToken | None", seconds: float, *more: "Word") -> None:
+    from stoppable.flags.waiting import wait_any
+
+    words = [task.page.asked, *more]
     if scope is not None:
         words += scope._sources()  # those of the task's token among them
         seconds = min(seconds, max(0.0, scope._deadline - time.monotonic()))

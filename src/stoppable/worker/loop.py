@@ -48,6 +48,7 @@ _LENGTH = struct.Struct("<I")
 _STACK_BYTES = 3000  # with the reason, a STOPPED frame stays below what the parent reads of one
 _LONGEST_US = (1 << 32) - 1  # that an answer can say it took
 _PROGRESS = struct.Struct("<dd")
+_HERE = os.path.dirname(__file__)
 
 
 class Loop:
@@ -160,7 +161,7 @@ class Loop:
             deadline = until if deadline is None else min(deadline, until)
         name = options.name or getattr(function, "__qualname__", None) or type(function).__name__
 
-        def send(kind: Kind, body: bytes) -> None:
+        def send(kind: Kind, body: "Part | tuple[Part, ...]") -> None:
             self.send(kind, body, task)
 
         return intask.Running(task, name, self.page, self.gate, send, options.tokens, deadline)
@@ -258,7 +259,7 @@ def unpack_progress(body: "bytes | bytearray | memoryview") -> tuple[float, floa
 def _without_ours(error: BaseException) -> Any:
     """Return the traceback from the task's function on: the loop's own frames say nothing to its author."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == _HERE:
         trace = trace.tb_next
     return trace
 
