@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LIST = ROOT / "docs" / "behaviours.md"
-LAST = 124
+LAST = 128
 
 _ROW = re.compile(r"^\| (\d+) \| (.+) \| (tested|later: .+) \|$")
 _NAMED = re.compile(r"Behaviours? ((?:\d+(?:\s*[-–]\s*\d+)?(?:,\s*and\s+|,\s*|\s+and\s+)?)+)\.", re.IGNORECASE)

@@ -6,6 +6,7 @@ All of them end in one method, `_submit`.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
+from stoppable.bars import Style
 from stoppable.core.ladder import StopPolicy
 from stoppable.flags.token import StopToken
 from stoppable.future import Future
@@ -73,6 +74,7 @@ class Calls:
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool | Style = False,
     ) -> Iterator[T]:
         """Return an iterator of `fn`'s results, in order, as `map(fn, *iterables)`.
 
@@ -80,10 +82,12 @@ class Calls:
             timeout: seconds from now after which the iterator raises TimeoutError; what is left is stopped.
             chunksize: calls that travel as one task.
             buffersize: pull at most so many calls ahead of the results taken; None: all at once.
+            progress: show on stderr how many calls have ended, and how far running tasks say they are, while the
+                iterator is asked for results; or the style of that, as for `show_progress`.
 
         Closing the iterator, or leaving it by an exception, stops the tasks that are left.
         """
-        return map_calls(self.submit, fn, iterables, timeout, chunksize, buffersize)
+        return map_calls(self.submit, fn, iterables, timeout, chunksize, buffersize, progress)
 
     def _submit(
         self,

@@ -34,7 +34,7 @@ __all__ = ["beat", "check", "current_token", "progress", "publish", "shield", "s
 class Running:
     """The task that runs in this process. Made by the worker's loop, read by the functions below."""
 
-    __slots__ = ("deadline", "gate", "id", "name", "page", "reported", "send", "token", "tokens")
+    __slots__ = ("deadline", "gate", "id", "name", "page", "reported", "send", "token", "tokens", "tracked")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Running:
         self.tokens, self.deadline = tokens, deadline
         self.token: StopToken | None = None  # made when first asked for
         self.reported = False  # progress() was called
+        self.tracked = False  # track() says how far it is
 
     def asked(self) -> bool:
         """Say whether this task's stop was asked for, by whichever way."""
