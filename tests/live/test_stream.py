@@ -13,6 +13,8 @@ import jobs
 import streams
 from jobs import BOUND_S, PATIENT, QUICK, running
 from stoppable import Rung, StopKind, StopToken, Stream, TaskStopped, TaskTimeout, WorkerDied
+from stoppable.shell.channel import Channel
+from stoppable.shell.feed import Feed
 from streams import noted
 from watching import await_file, is_alive, until
 
@@ -458,6 +460,28 @@ def test_streams_one_after_the_other_in_one_worker_do_not_take_each_others_room(
         stands_still(path, 6)
         assert [next(new) for _ in range(100)] == list(range(2, 102))
         new.close()
+
+
+def test_who_takes_items_of_a_task_before_says_nothing_of_the_one_that_runs() -> None:
+    """Its end may not have been told yet, when the worker already runs the next stream."""
+    channel = Channel(1)
+    try:
+        old, new = Feed(4), Feed(4)
+        for _ in range(2):
+            channel.feed(old, 7, b"old")
+        channel.feed(new, 8, b"new")
+        assert channel.page.untaken(8, 1) == 1  # what is told of another task counts as nothing
+        assert new.take() == b"new"
+        assert channel.page.untaken(8, 1) == 0
+        assert old.take() == b"old"
+        assert channel.page.untaken(8, 1) == 0
+        assert channel.page.untaken(7, 2) == 2
+        old.close()
+        assert channel.page.untaken(8, 3) == 2
+        new.close()
+        assert channel.page.untaken(8, 3) == 0  # nobody counts any more
+    finally:
+        channel.close()
 
 
 @pytest.mark.slow
