@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from stoppable.rung import Rung as Rung
     from stoppable.shell.tally import Statistics as Statistics
     from stoppable.shell.task import Report as Report
+    from stoppable.showing import show_progress as show_progress
+    from stoppable.streaming import Stream as Stream
     from stoppable.terminated import Terminated as Terminated
     from stoppable.worker.context import current_context as current_context
     from stoppable.worker.intask import beat as beat
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from stoppable.worker.intask import shield as shield
     from stoppable.worker.intask import sleep as sleep
     from stoppable.worker.scopes import time_limit as time_limit
+    from stoppable.worker.track import track as track
 
 __version__ = "0.1.0"
 
@@ -64,6 +67,7 @@ _HOMES = {
     "StopRequested": "requested",
     "StopSource": "reason",
     "StopToken": "flags.token",
+    "Stream": "streaming",
     "TaskGroup": "groups",
     "TaskStopped": "errors",
     "TaskTimeout": "errors",
@@ -78,8 +82,10 @@ _HOMES = {
     "progress": "worker.intask",
     "publish": "worker.intask",
     "shield": "worker.intask",
+    "show_progress": "showing",
     "sleep": "worker.intask",
     "time_limit": "worker.scopes",
+    "track": "worker.track",
 }
 
 __all__ = [  # noqa: PLE0604  # the names are those of `_HOMES`

@@ -24,6 +24,7 @@ try:
 except ImportError as missing:
     raise ImportError("stoppable.aio needs anyio 4.11 or later: pip install 'stoppable[async]'") from missing
 
+from stoppable import streaming
 from stoppable.executor import Bound, ProcessPoolExecutor
 from stoppable.future import Future
 from stoppable.mapping import submit_each, tasks_ahead
@@ -33,7 +34,7 @@ T = TypeVar("T")
 Then = Callable[[Callable[[], object]], object]
 _AHEAD = 4  # tasks of a map for each worker, if the caller does not say
 
-__all__ = ["Pool", "Results", "result"]
+__all__ = ["Pool", "Results", "Stream", "result"]
 
 
 async def result(future: Future[T]) -> T:
@@ -132,6 +133,13 @@ class Pool:
         calls = zip(*iterables, strict=False)
         return Results(submit_each(self._target.submit, fn, calls, chunksize), ahead, chunksize > 1)
 
+    def stream(self, fn: Callable[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> "Stream[T]":
+        """Have `fn(*args, **kwargs)`, a generator, run in a worker; return an asynchronous iterator of its items.
+
+        Does not wait; the task starts at once. Args and Raises: as for `ProcessPoolExecutor.stream`.
+        """
+        return Stream(self._target.stream(fn, *args, **kwargs))
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -224,6 +232,72 @@ class Results(Generic[T]):
             future.stop("the iterator of map was closed, or cancelled, or a call of it has failed")
         self._stopped.extend(self._begun)
         self._begun.clear()
+
+
+class Stream(Generic[T]):
+    """What a streaming task yields, in order: an asynchronous iterator, and an `async with` block.
+
+    It is `stoppable.Stream`, whose items are awaited. A cancelled wait for one stops the task, and ends when the
+    task has. Leaving its block, and `aclose()`, do the same; one that is merely dropped stops its task, too, but
+    nobody waits for the end.
+    """
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, stream: streaming.Stream[T]) -> None:
+        self._inner = stream
+
+    @property
+    def future(self) -> Future[Any]:
+        """The task's future. Its result is what the generator returned."""
+        return self._inner.future
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        inner = self._inner
+        raw, ended = None, False
+        try:
+            await checkpoint()
+            while raw is None and not ended:
+                raw, ended = inner._poll()
+                if raw is None and not ended:
+                    await _told(inner._feed.then).wait()
+        except GeneratorExit:  # the loop has dropped us: nothing may be awaited any more
+            inner.close()
+            raise
+        except BaseException:
+            inner.close()
+            await _outlast(_told(_all_ended([inner.future])))
+            if not inner.future.stopped():
+                inner.future.result()  # raises, if that is how the task ended
+            raise
+        if raw is None:
+            inner._end()
+            raise StopAsyncIteration
+        return inner._read(raw)
+
+    async def aclose(self) -> None:
+        """Stop the task if it has not ended, and wait until it has, also when cancelled; drop what was not taken."""
+        self._inner.close()
+        await _wait(_told(_all_ended([self._inner.future])), lambda: None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        """Do as `aclose`. What came of the task is in `future`, and not raised here."""
+        if kind is GeneratorExit:
+            self._inner.close()
+        elif kind is None:
+            await self.aclose()
+        else:
+            self._inner.close()
+            await _outlast(_told(_all_ended([self._inner.future])))
+        return False
 
 
 # --- waiting in a loop for what happens in another thread ---------------------------------------------

@@ -6,12 +6,14 @@ All of them end in one method, `_submit`.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from stoppable.bars import Style
 from stoppable.core.ladder import StopPolicy
 from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.mapping import map_calls
 from stoppable.options import SubmitOptions
 from stoppable.reason import StopReason
+from stoppable.streaming import Stream, start_stream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,13 +48,27 @@ class Calls:
         memory: float | str | None = None,
         on_done: Callable[[Future[Any]], object] | None = None,
         context: Mapping[str, Any] | None = None,
+        buffersize: int | None = None,
     ) -> "Bound":
-        """Return something with `submit` and `map` that run calls here with these options, and else with those here.
+        """Return something with `submit`, `map` and `stream` that run calls here with these options, and else with those here.
 
         Args and Raises: as for `SubmitOptions`.
         """
-        given = SubmitOptions(timeout, deadline, policy, token, name, on_stopped, watchdog, memory, on_done, context)
+        given = SubmitOptions(
+            timeout, deadline, policy, token, name, on_stopped, watchdog, memory, on_done, context, buffersize
+        )
         return Bound(self, self._options.but(given))
+
+    def stream(self, fn: Callable[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+        """Have `fn(*args, **kwargs)`, a generator or another iterator, run in a worker; return an iterator of its items.
+
+        Does not wait; the task starts as one of `submit` does. At most `options(buffersize=...)` items, 16 if
+        nobody says, are yielded and not taken. Each `yield` is a `check()`. See `Stream`.
+
+        Raises:
+            RuntimeError, BrokenProcessPool: as for `submit`.
+        """
+        return start_stream(self._submit, self._options, fn, args, kwargs)
 
     def map(
         self,
@@ -61,6 +77,7 @@ class Calls:
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool | Style = False,
     ) -> Iterator[T]:
         """Return an iterator of `fn`'s results, in order, as `map(fn, *iterables)`.
 
@@ -68,10 +85,12 @@ class Calls:
             timeout: seconds from now after which the iterator raises TimeoutError; what is left is stopped.
             chunksize: calls that travel as one task.
             buffersize: pull at most so many calls ahead of the results taken; None: all at once.
+            progress: show on stderr how many calls have ended, and how far running tasks say they are, while the
+                iterator is asked for results; or the style of that, as for `show_progress`.
 
         Closing the iterator, or leaving it by an exception, stops the tasks that are left.
         """
-        return map_calls(self.submit, fn, iterables, timeout, chunksize, buffersize)
+        return map_calls(self.submit, fn, iterables, timeout, chunksize, buffersize, progress)
 
     def _submit(
         self,

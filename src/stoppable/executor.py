@@ -26,7 +26,15 @@ from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.groups import TaskGroup, race
 from stoppable.members import OnError
-from stoppable.options import SubmitOptions, positive_seconds, seconds, size_bytes, task_limit, worker_count
+from stoppable.options import (
+    SubmitOptions,
+    output_style,
+    positive_seconds,
+    seconds,
+    size_bytes,
+    task_limit,
+    worker_count,
+)
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.launch import launcher
@@ -114,9 +122,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         self._context = mp_context
         self._initializer, self._initargs = initializer, tuple(initargs)
         self._name = name or f"stoppable-{next(_pools)}"
-        if output not in (None, "lines", "named"):
-            raise ValueError(f'output must be "lines", "named" or None, was {output!r}')
-        self._logs, self._output = logs, output
+        self._logs, self._output = logs, output_style(output)
         self._variables = Variables(contextvars) or None
         self._options = SubmitOptions(on_stopped=on_stopped, on_done=on_done)
         self._ids = itertools.count(1)
@@ -306,7 +312,9 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         if reactor is None:
             return Statistics()
         machine = reactor.machine
-        return reactor.hands.tally.read(reactor.unfinished(), machine.running, len(self.workers()), machine.spawned)
+        return reactor.hands.verdicts.tally.read(
+            reactor.unfinished(), machine.running, len(self.workers()), machine.spawned
+        )
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ from stoppable.errors import TaskStopped
 from stoppable.latch import Condition, Latch
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
+from stoppable.shell.feed import Feed
 from stoppable.shell.task import Report, Task, log
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Future(concurrent.futures.Future[T], Generic[T]):
 
     It is made by `submit`; made by hand it is a standard future, which no pool stands behind.
     """
+
+    _feed: Feed | None = None  # of a streaming task: where its items are
 
     def __init__(self) -> None:
         # Not `super().__init__()`: it makes a `threading.Condition`, which costs as much as the rest of a submit.
@@ -274,6 +277,11 @@ class Future(concurrent.futures.Future[T], Generic[T]):
             self._invoke_callbacks()  # type: ignore[attr-defined]
             self._call_on_stopped()
 
+    def _left_by(self, thread: int) -> None:
+        """Stop the task if it waits for *thread* to take its items, which waits for the task."""
+        if self._feed is not None and self._feed.taker == thread:
+            self.stop("who took its items waits for its end")
+
     def _bind(self, task: Task, reactor: "Reactor") -> None:
         self._task, self._reactor = task, reactor
 
@@ -294,7 +302,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
                 self._state = PENDING
 
     def _publish(self, raw: Any) -> None:
-        """Take note of a new partial result (the task keeps it; a streaming future would hand it on)."""
+        """Take note of a new partial result (the task keeps it)."""
 
     def _finish_value(self, value: Any) -> None:
         with self._condition:

@@ -4,6 +4,7 @@ Only the waiting, and what is raised at the end, is here: who is stopped and why
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -205,6 +206,8 @@ class TaskGroup(Calls):
 
     def join(self) -> None:
         """Wait for all its tasks, and take no more."""
+        for future in self.futures:
+            future._left_by(threading.get_ident())
         while not self._members.close():
             self._sleepers.wait(self._members.complete)
 

@@ -2,11 +2,14 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
 from typing import Any
 
+from stoppable import bars
+from stoppable.bars import Style
 from stoppable.future import Future
+from stoppable.showing import Meter
 from stoppable.worker.loop import chunk
 
 Submit = Callable[..., Future[Any]]
@@ -19,18 +22,37 @@ def map_calls(
     timeout: float | None,
     chunksize: int,
     buffersize: int | None,
+    progress: bool | Style = False,
 ) -> Iterator[Any]:
     """Submit a call for each tuple of arguments now (or, with *buffersize*, that many), and return the results' iterator.
 
     Raises:
-        ValueError: *chunksize* or *buffersize* is below 1.
+        ValueError: *chunksize* or *buffersize* is below 1, or *progress* is no style.
         TypeError: *buffersize* is no integer.
+        ImportError: the library of *progress* is not there.
     """
     end = None if timeout is None else time.monotonic() + timeout
     ahead = tasks_ahead(buffersize, chunksize)
+    meter = _meter(function, iterables, progress) if progress else None
+    if meter is not None:
+        submit = _counted(submit, meter, chunksize)
     futures = submit_each(submit, function, zip(*iterables, strict=False), chunksize)
     begun: deque[Future[Any]] = deque(islice(futures, ahead))
-    return Results(begun, _results(begun, futures, end, chunksize > 1))
+    return Results(begun, _results(begun, futures, end, chunksize > 1, meter))
+
+
+def _meter(function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], progress: bool | Style) -> Meter:
+    style = bars.style_of("auto" if progress is True else str(progress))
+    sizes = [len(each) for each in iterables if isinstance(each, Sized)]
+    total = min(sizes) if sizes and len(sizes) == len(iterables) else None
+    return Meter(getattr(function, "__qualname__", "map"), total, style)
+
+
+def _counted(submit: Submit, meter: Meter, chunksize: int) -> Submit:
+    def counted(function: Callable[..., Any], *args: Any) -> Future[Any]:
+        return meter.count(submit(function, *args), 1 if chunksize == 1 else len(args[1]))
+
+    return counted
 
 
 def tasks_ahead(buffersize: int | None, chunksize: int) -> int | None:
@@ -86,11 +108,17 @@ class Results(Iterator[Any]):
 
 
 def _results(
-    begun: deque[Future[Any]], futures: Iterator[Future[Any]], end: float | None, chunked: bool
+    begun: deque[Future[Any]],
+    futures: Iterator[Future[Any]],
+    end: float | None,
+    chunked: bool,
+    meter: Meter | None,
 ) -> Iterator[Any]:
     try:
         while begun:
             # Taken off before it is waited for, so that no reference to a result outlives its use.
+            if meter is not None:
+                meter.wait(begun[0], end)
             value = _result(begun, end)
             begun.extend(islice(futures, 1))
             if chunked:
@@ -104,6 +132,8 @@ def _results(
     finally:
         for future in begun:
             future.cancel()
+        if meter is not None:
+            meter.close()
 
 
 def _result(begun: deque[Future[Any]], end: float | None) -> Any:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stoppable.core.ladder import StopPolicy
 
@@ -31,10 +31,11 @@ class SubmitOptions:
         on_stopped: called with the future, in the parent, once a stop has ended the task.
         on_done: called with the future, in the parent, once the task has ended in whatever way.
         context: data that goes with the task: `current_context()` in it, and `context` of its log records.
+        buffersize: of `stream`: at most so many items are yielded and not taken; 16, if nobody says.
         scope: not for users: a token whose stop reaches the task, and whose holder stops its future.
 
     Raises:
-        ValueError: a time is negative or NaN.
+        ValueError: a time is negative or NaN; *buffersize* is below 1.
         TypeError: a value is of the wrong type.
     """
 
@@ -48,6 +49,7 @@ class SubmitOptions:
     memory: float | str | None = None
     on_done: Callable[[Any], object] | None = None
     context: Mapping[str, Any] | None = None
+    buffersize: int | None = None
     scope: "StopToken | None" = None
 
     def __post_init__(self) -> None:
@@ -68,6 +70,7 @@ class SubmitOptions:
 
             if not isinstance(self.token, StopToken):
                 raise TypeError(f"token must be a StopToken, was {self.token!r}")
+        positive_int("buffersize", self.buffersize)
         if self.name is not None and not isinstance(self.name, str):
             raise TypeError(f"name must be a string or None, was {self.name!r}")
         if self.context is not None:
@@ -121,6 +124,20 @@ def size_bytes(name: str, value: float | str | None) -> int | None:
     if size <= 0:
         raise ValueError(f"{name} must be bytes > 0, was {value!r}")
     return size
+
+
+def positive_int(name: str, value: int | None) -> int | None:
+    """Return *value*, an integer >= 1 or None.
+
+    Raises:
+        ValueError: it is below 1.
+        TypeError: it is no integer.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"{name} must be an integer or None, was {value!r}")
+    if value is not None and value < 1:
+        raise ValueError(f"{name} must be >= 1 or None, was {value!r}")
+    return value
 
 
 def positive_seconds(name: str, value: float | None) -> float | None:
@@ -180,4 +197,15 @@ def task_limit(given: int | None) -> int | None:
         raise TypeError("max_tasks_per_child must be an integer")
     if given < 1:
         raise ValueError("max_tasks_per_child must be >= 1")
+    return given
+
+
+def output_style(given: Literal["lines", "named"] | None) -> Literal["lines", "named"] | None:
+    """Return how a pool shows what its tasks print.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if given not in (None, "lines", "named"):
+        raise ValueError(f'output must be "lines", "named" or None, was {given!r}')
     return given

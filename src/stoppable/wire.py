@@ -42,6 +42,7 @@ class Kind(IntEnum):
     PARTIAL = 15  # body: a pickled value given to publish()
     PROGRESS = 16  # body: two doubles, done and total
     UNSHIELDED = 17  # the task, which was asked to stop, has left its outermost shield
+    ITEM = 18  # body: what a streaming task has yielded, packed
     # Not an answer, so of no task, though its body may name one: it may come before the first, and between two.
     SAID = 20  # body: a record, a warning or printed lines, as `extra` says: see `worker/relay.py`
 
@@ -65,6 +66,7 @@ FROM_WORKER: dict[int, tuple[int, int]] = {
     Kind.PARTIAL: (1, MAX_BODY_BYTES),
     Kind.PROGRESS: (16, 16),
     Kind.UNSHIELDED: (0, 0),
+    Kind.ITEM: (1, MAX_BODY_BYTES),
     Kind.SAID: (1, MAX_SAID_BYTES),
 }
 _NONE = (1, 0)

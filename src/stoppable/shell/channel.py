@@ -4,6 +4,7 @@ Used by the reactor's thread only. Nothing here blocks: what cannot be written n
 """
 
 import itertools
+import logging
 import math
 import os
 import socket
@@ -14,11 +15,13 @@ from stoppable import parcel, wire
 from stoppable.core.events import TaskId
 from stoppable.parcel import Part
 from stoppable.shell.control import NOT_NOW
+from stoppable.shell.feed import Feed
 from stoppable.wire import Frame, Kind
-from stoppable.worker import loop
+from stoppable.worker import loop, stream
 from stoppable.worker import page as pages
 from stoppable.worker.page import Page
 
+log = logging.getLogger("stoppable")
 _PARTS = 256  # at most so many in one sendmsg; Linux takes 1,024
 # At most so many reads in a row: more than a socket holds by default. With 64, a worker that flooded its
 # channel with small frames cost each of the others' results 0.3 s.
@@ -28,6 +31,7 @@ LAST_READS = 1024
 _STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler; a stopped worker never does
 _STACK_STEP_S = 0.0003
 _STACK_STILL = 10  # steps
+_OURS = (loop.__file__, stream.__file__)
 _STACK_ENDS = (b" in <module>\n", b"  ...\n")  # the main thread's outermost frame, or the hundredth
 
 
@@ -49,6 +53,7 @@ class Channel:
         self.positions: dict[int, int] = {}  # task -> position, of the sent and not yet answered
         # Read and not yet taken. A queue, since taking one can lead to reading more: they are taken in order.
         self.inbox: deque[Frame] = deque()
+        self._fed: Feed | None = None  # that its last items were of
         self._next = 1
         self._outbox: deque[Part] = deque()
         self._reader = wire.Reader(wire.FROM_WORKER)
@@ -75,6 +80,7 @@ class Channel:
             self.launched()
         self.sock.close()
         self._outbox.clear()
+        self._fed = None
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -153,6 +159,19 @@ class Channel:
             raise
         except OSError:
             self.ended = True
+
+    def feed(self, feed: Feed | None, task: int, item: "bytes | bytearray | memoryview") -> None:
+        """Give *feed* an item that *task* has yielded; a worker that sends what has no place is not heard any more."""
+        if feed is not None and feed is not self._fed:
+            # First the one before, whose task has ended: its consumers must not write over what is told of this one.
+            if self._fed is not None:
+                self._fed.detach()
+            self._fed = feed
+            feed.attach(self.page, task)
+        if feed is None or not feed.put(item):
+            log.error("worker %s (pid %s) yields what nobody has room for, and is killed", self.worker, self.pid)
+            self.ended = True
+            self.inbox.clear()
 
     # --- facts -------------------------------------------------------------------------------
 
@@ -244,7 +263,7 @@ def _without_ours(stack: str) -> str:
     kept: list[str] = []
     ours = False
     for line in stack.splitlines():
-        ours = line.startswith("  File") and (ours or f'"{loop.__file__}"' in line)
+        ours = line.startswith("  File") and (ours or any(f'"{file}"' in line for file in _OURS))
         if not ours:
             kept.append(line)
     return "\n".join(kept).strip()

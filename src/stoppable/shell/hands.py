@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, assert_never
 from stoppable import parcel, wire
 from stoppable.core import events as ev
 from stoppable.core.pace import Pace
-from stoppable.died import PoolBroken
 from stoppable.shell.advice import STORM, advice
 from stoppable.shell.channel import LAST_READS, READS, Channel
 from stoppable.shell.control import Op
@@ -20,8 +19,8 @@ from stoppable.shell.deliver import Delivery
 from stoppable.shell.launch import WardenLauncher
 from stoppable.shell.lookout import Lookout
 from stoppable.shell.news import Born, Gone, Lost, News, NotBorn
-from stoppable.shell.tally import Tally
 from stoppable.shell.task import Task
+from stoppable.shell.verdicts import Verdicts
 from stoppable.shell.watch import READ, WRITE
 from stoppable.wire import Frame, Kind
 from stoppable.worker import page as pages
@@ -45,10 +44,9 @@ class Hands:
         self.channels: dict[int, Channel] = {}
         self._unwritten: dict[int, Channel] = {}  # worker -> channel that something was queued for in this turn
         self._pace = Pace()
-        self.unsettled: list[tuple[Task, ev.Resolve]] = []
         self.delivery = Delivery(self.tasks, self.channels, self._order)
         self._lookout = Lookout(lambda *found: reactor.call(lambda: self._weighed(*found)))
-        self.tally = Tally()
+        self.verdicts = Verdicts(self.why_broken)
         self.finished = False
         self.dead = False  # a task was refused because no workers can be started
         self.broken = ""  # why workers cannot be started, once that is known
@@ -121,7 +119,7 @@ class Hands:
         self.broken = f"no worker could be started: {type(error).__name__}: {error}{advice(error)}"
 
     def _retire(self, action: ev.Retire) -> None:
-        self.tally.retired += 1
+        self.verdicts.tally.retired += 1
         channel = self.channels.get(action.worker)
         if channel is not None:
             self._write(channel, wire.head(Kind.RETIRE, 0))
@@ -206,24 +204,7 @@ class Hands:
         if task.memory_bytes is not None:
             self._lookout.forget(task.id)
         self.dead = self.dead or action.end is ev.End.BROKEN
-        self.unsettled.append((task, action))
-
-    def settle(self) -> None:
-        """Tell the futures of the tasks that have ended, and run what waits for them."""
-        while self.unsettled:
-            batch, self.unsettled = self.unsettled, []
-            self.tally.ended += len(batch)
-            for task, end in batch:
-                sink, answer = task.sink, task.answer
-                try:
-                    task.settle(end, self.why_broken())
-                except BaseException as error:
-                    log.exception("the end of %s could not be told as it was", task.name)
-                    sink._finish_error(error)
-                if answer is None or answer.kind != Kind.VALUE:
-                    self.tally.note(task, end)
-                elif task.rungs:
-                    self.tally.climb(task)
+        self.verdicts.waiting.append((task, action))
 
     def why_broken(self) -> str:
         """Return why workers cannot be started."""
@@ -234,15 +215,12 @@ class Hands:
 
     def give_up(self, error: BaseException) -> None:
         """Fail every task that is left: *error* has broken the reactor."""
-        self.settle()
-        for task in list(self.tasks.values()):
-            text = f"the pool has failed and is over, with {task.title()}, for an error of its own: {error!r}"
-            task.sink._finish_error(PoolBroken(text))
+        self.verdicts.give_up(list(self.tasks.values()), error)
         self.tasks.clear()
 
     def close(self) -> None:
         """End the warden with all that is below it, and close everything."""
-        self.settle()
+        self.verdicts.tell()
         for channel in self.channels.values():
             channel.close()
         self.channels.clear()
@@ -294,6 +272,8 @@ class Hands:
             task.sink._publish(frame.body)
         elif frame.kind == Kind.PROGRESS:
             task.progress = unpack_progress(frame.body)
+        elif frame.kind == Kind.ITEM:
+            channel.feed(task.sink._feed, task.id, frame.body)
         elif frame.kind == Kind.UNSHIELDED:
             self._tell_probed(channel, task)
         elif frame.kind in (Kind.VALUE, Kind.ERROR, Kind.STOPPED):

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from stoppable.core.events import Event, Shutdown, StopAll, Submit, Tick
@@ -193,6 +194,7 @@ class Reactor:
         """Wait until the pool is over; False if that took longer than *timeout* seconds."""
         if self.mine:
             return self.finished.is_set()
+        self.call(partial(self._left_by, threading.get_ident()))
         # Not `Thread.join` alone: before Python 3.13, one that a Ctrl-C interrupts takes the thread for ended.
         if not self.finished.wait(timeout):
             return False
@@ -200,6 +202,11 @@ class Reactor:
         return True
 
     # --- its own thread ----------------------------------------------------------------------
+
+    def _left_by(self, thread: int) -> None:
+        """Stop the streams that wait for *thread* to take their items, since it now waits for all tasks."""
+        for task in list(self.hands.tasks.values()):
+            task.sink._left_by(thread)
 
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)  # for what callbacks start
@@ -246,13 +253,13 @@ class Reactor:
         if self._insistence:
             self._insistence.look(time.monotonic())
         self.hands.flush()
-        self.hands.settle()
+        self.hands.verdicts.tell()
 
     def _patience(self) -> float | None:
         """Return how long to sleep; from here on, whoever posts mail wakes us."""
         self._slept += 1
         self._sleep = self._slept
-        if self._mail or self.hands.unsettled:
+        if self._mail or self.hands.verdicts.waiting:
             return 0.0
         due = self.machine.deadline()
         if self._insistence:

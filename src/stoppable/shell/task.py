@@ -12,6 +12,7 @@ from stoppable.died import RemoteTraceback, WorkerDied, WorkerStartError
 from stoppable.errors import MemoryExceeded, StopRequested, TaskStopped, TaskTimeout
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
+from stoppable.shell.feed import Feed
 from stoppable.wire import Frame, Kind
 from stoppable.worker.loop import unpack_error, unpack_stop
 
@@ -40,6 +41,9 @@ def _size(size_bytes: int) -> str:
 class Sink(Protocol):
     """Where a task's fate is told: the future. Called by the reactor's thread only."""
 
+    _feed: Feed | None  # where what it yields goes, if it is a stream
+
+    def _left_by(self, thread: int) -> None: ...
     def _send(self) -> bool: ...
     def _begin(self) -> None: ...
     def _requeue(self) -> None: ...
@@ -51,6 +55,10 @@ class Sink(Protocol):
 
 class _Nobody:
     """Who is told what nobody waits for any more."""
+
+    _feed: Feed | None = None
+
+    def _left_by(self, thread: int) -> None: ...
 
     def _send(self) -> bool:
         return False

@@ -8,7 +8,6 @@ module and the name where it is found, and must be found there in the worker, to
 import sys
 from collections.abc import Iterable, Mapping
 from contextvars import Context, ContextVar, copy_context
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 

@@ -25,6 +25,8 @@ from stoppable.worker.page import Page
 
 if TYPE_CHECKING:
     from stoppable.flags.token import StopToken
+    from stoppable.flags.words import Word
+    from stoppable.parcel import Part
 
 __all__ = ["beat", "check", "current_token", "progress", "publish", "shield", "sleep"]
 
@@ -32,7 +34,19 @@ __all__ = ["beat", "check", "current_token", "progress", "publish", "shield", "s
 class Running:
     """The task that runs in this process. Made by the worker's loop, read by the functions below."""
 
-    __slots__ = ("context", "deadline", "gate", "id", "name", "page", "reported", "send", "token", "tokens")
+    __slots__ = (
+        "context",
+        "deadline",
+        "gate",
+        "id",
+        "name",
+        "page",
+        "reported",
+        "send",
+        "token",
+        "tokens",
+        "tracked",
+    )
 
     def __init__(
         self,
@@ -40,7 +54,7 @@ class Running:
         name: str,
         page: Page,
         gate: Gate,
-        send: Callable[[wire.Kind, bytes], None],
+        send: "Callable[[wire.Kind, Part | tuple[Part, ...]], None]",
         tokens: "tuple[StopToken, ...]" = (),
         deadline: float | None = None,
         context: Mapping[str, Any] | None = None,
@@ -50,6 +64,7 @@ class Running:
         self.context: Mapping[str, Any] = context or {}
         self.token: StopToken | None = None  # made when first asked for
         self.reported = False  # progress() was called
+        self.tracked = False  # track() says how far it is
 
     def asked(self) -> bool:
         """Say whether this task's stop was asked for, by whichever way."""
@@ -202,10 +217,26 @@ def sleep(seconds: float) -> None:
         _alive_until(task, time.monotonic())
 
 
-def _wait(task: Running, scope: "StopToken | None", seconds: float) -> None:
+def wait_for(word: "Word") -> None:
+    """Sleep until *word* is set, or there is something that `check` may raise; the caller looks which. Only in a task."""
     from stoppable.flags.waiting import wait_any
 
-    words = [task.page.asked]
+    task = _task
+    assert task is not None
+    _alive_until(task, math.inf)  # as in `sleep`
+    try:
+        if task.gate.shielded():
+            wait_any([word], max(0.0, task.page.f64[pages.SHIELD_UNTIL] - time.monotonic()))
+        else:
+            _wait(task, _scope.get(), math.inf, word)
+    finally:
+        _alive_until(task, time.monotonic())
+
+
+def _wait(task: Running, scope: "StopToken | None", seconds: float, *more: "Word") -> None:
+    from stoppable.flags.waiting import wait_any
+
+    words = [task.page.asked, *more]
     if scope is not None:
         words += scope._sources()  # those of the task's token among them
         seconds = min(seconds, max(0.0, scope._deadline - time.monotonic()))

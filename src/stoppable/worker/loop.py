@@ -52,6 +52,7 @@ _LENGTH = struct.Struct("<I")
 _STACK_BYTES = 3000  # with the reason, a STOPPED frame stays below what the parent reads of one
 _LONGEST_US = (1 << 32) - 1  # that an answer can say it took
 _PROGRESS = struct.Struct("<dd")
+_HERE = os.path.dirname(__file__)
 
 
 class Loop:
@@ -110,7 +111,7 @@ class Loop:
             self.writing = False
             gate.unseal()
 
-    def say(self, kind: Kind, body: bytes, task: int = 0, extra: int = 0) -> None:
+    def say(self, kind: Kind, body: "Part | tuple[Part, ...]", task: int = 0, extra: int = 0) -> None:
         """Write a whole frame that answers nothing: from any thread, and also from inside another write.
 
         While the main thread is writing, it is left to that: see `_write_aside`.
@@ -119,7 +120,8 @@ class Loop:
         if mine and not self.writing:
             self.send(kind, body, task, extra)
             return
-        self.aside.append(wire.head(kind, len(body), task=task, extra=extra) + body)
+        whole = b"".join(body) if isinstance(body, tuple) else bytes(body)
+        self.aside.append(wire.head(kind, len(whole), task=task, extra=extra) + whole)
         if not mine:
             self.shared = True
             self._write_aside()
@@ -230,7 +232,7 @@ class Loop:
             deadline = until if deadline is None else min(deadline, until)
         name = options.name or getattr(function, "__qualname__", None) or type(function).__name__
 
-        def send(kind: Kind, body: bytes) -> None:
+        def send(kind: Kind, body: "Part | tuple[Part, ...]") -> None:
             self.say(kind, body, task)
 
         return intask.Running(task, name, self.page, self.gate, send, options.tokens, deadline, options.context)
@@ -337,7 +339,7 @@ def unpack_progress(body: "bytes | bytearray | memoryview") -> tuple[float, floa
 def _without_ours(error: BaseException) -> Any:
     """Return the traceback from the task's function on: the loop's own frames say nothing to its author."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == _HERE:
         trace = trace.tb_next
     return trace
 

@@ -35,8 +35,10 @@ STACK_BYTES = 1 << 16  # faulthandler writes stacks behind the page, in the same
 TOTAL_BYTES = PAGE_BYTES + STACK_BYTES
 RING = 96  # more tasks than are ever in one line (`core.pace`)
 REASON_AT, REASON_BYTES = 512, 512
-TOKEN_AT, TOKEN_BYTES = 1024, 3072
+TOKEN_AT, TOKEN_BYTES = 1024, 3064
 _OFFERS = 32  # by the parent, RING of them: the position that is to be run, of those that share the place
+_LOW = 0xFFFFFFFF
+_CLOSED = 1 << 31
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 # Indices of 4-byte fields.
@@ -44,6 +46,7 @@ CLAIMED = 0  # by the worker: the last position it claimed
 FREEZE = 1  # by the parent: odd while it recalls
 ASKED = 2  # by the parent (and cleared by the worker when stale): see `ask`
 DUMPS = 3  # by the parent: 1 = a stack was asked for; by the worker: 0 once it has rewound the file
+ROOM = 26  # by the parent (and cleared by the worker before it looks): there may be room for what a stream yields
 THAWED = 27  # by the parent: set while it does not recall, so that a worker can wait for that
 TOKEN_SIZE = 28  # by the worker: bytes of the task's pickled token, 0 = it has none
 # Indices of 8-byte fields.
@@ -53,6 +56,7 @@ INTERRUPT_TASK = 4  # by the parent: the only task that an interrupt may hit
 TOKEN_TASK = 5  # by the worker: the task whose token is at TOKEN_AT
 BEAT_TASK = 11  # by the worker: the task that said BEAT_AT
 HEARD_TASK = 15  # by the worker: the task whose interrupt has reached the gate
+TAKEN = 511  # by the parent: how many items of which stream were taken, in one store: see `tell_taken`
 # Indices of doubles.
 STARTED_AT = 6  # by the worker, monotonic seconds
 SHIELD_UNTIL = 7  # by the worker: 0 = no shield
@@ -65,7 +69,7 @@ LOOKED = 100  # by the worker (cleared by the parent after it read it): looked a
 class Page:
     """One shared page; both sides use this class, each writing only its own fields."""
 
-    __slots__ = ("_freezes", "_map", "asked", "f64", "fenced", "looked", "thawed", "u8", "u32", "u64")
+    __slots__ = ("_freezes", "_map", "asked", "f64", "fenced", "looked", "room", "thawed", "u8", "u32", "u64")
 
     def __init__(self, fd: int) -> None:
         """Map the page in the file *fd*, which may be closed afterwards."""
@@ -74,6 +78,7 @@ class Page:
         head = self.u8[:PAGE_BYTES]
         self.u32, self.u64, self.f64 = head.cast("I"), head.cast("Q"), head.cast("d")
         self.asked = Word(self._map, ASKED * 4)
+        self.room = Word(self._map, ROOM * 4)
         self.thawed = Word(self._map, THAWED * 4)
         self._freezes = 0  # the parent's: what it wrote last, since a task may have written something else there
         self.fenced = True  # the worker's: the parent's fences reach this process
@@ -131,7 +136,21 @@ class Page:
         self.u64[ASKED_TASK] = task
         self.asked.set_and_wake()
 
+    def tell_taken(self, task: int, taken: int, *, closed: bool) -> None:
+        """Say that *taken* items of the stream *task* were taken; *closed*: what else comes is not kept, nor counted.
+
+        Task and number are one store, so the worker never sees those of two streams mixed.
+        """
+        self.u64[TAKEN] = (task & _LOW) << 32 | (_CLOSED if closed else taken % _CLOSED)
+
     # --- the worker's side -------------------------------------------------------------------
+
+    def untaken(self, task: int, sent: int) -> int:
+        """Return how many of the *sent* items of the stream *task* count as not taken."""
+        told = self.u64[TAKEN]
+        if told >> 32 != task & _LOW:
+            return sent  # it is of a stream before this one
+        return 0 if told & _CLOSED else (sent - told) % _CLOSED
 
     def claim(self, position: int, seen: int) -> tuple[bool, int]:
         """Claim *position*; return (not recalled, the freeze that was seen).
