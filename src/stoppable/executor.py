@@ -15,6 +15,7 @@ from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+from stoppable import options as checks
 from stoppable import parcel, wire
 from stoppable.calls import Bound, Calls
 from stoppable.core import events as ev
@@ -26,15 +27,7 @@ from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.groups import TaskGroup, race
 from stoppable.members import OnError
-from stoppable.options import (
-    SubmitOptions,
-    output_style,
-    positive_seconds,
-    seconds,
-    size_bytes,
-    task_limit,
-    worker_count,
-)
+from stoppable.options import SubmitOptions
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.launch import launcher
@@ -110,19 +103,19 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             raise TypeError(f"mp_context must be a context of multiprocessing.get_context(), was {mp_context!r}")
         if not isinstance(initargs, Iterable):
             raise TypeError(f"initargs must be a tuple, was {initargs!r}")
-        self._max_workers = worker_count(max_workers)
-        self._max_tasks = task_limit(max_tasks_per_child)
+        self._max_workers = checks.worker_count(max_workers)
+        self._max_tasks = checks.task_limit(max_tasks_per_child)
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, was {policy!r}")
         self._policy = policy
-        self._timeout = seconds("timeout", timeout)
-        self._memory = size_bytes("memory", memory)
-        self._max_worker_memory = size_bytes("max_worker_memory", max_worker_memory)
-        self._watchdog = positive_seconds("watchdog", watchdog)
+        self._timeout = checks.seconds("timeout", timeout)
+        self._memory = checks.size_bytes("memory", memory)
+        self._max_worker_memory = checks.size_bytes("max_worker_memory", max_worker_memory)
+        self._watchdog = checks.positive_seconds("watchdog", watchdog)
         self._context = mp_context
         self._initializer, self._initargs = initializer, tuple(initargs)
         self._name = name or f"stoppable-{next(_pools)}"
-        self._logs, self._output = logs, output_style(output)
+        self._logs, self._output = logs, checks.output_style(output)
         self._variables = Variables(contextvars) or None
         self._options = SubmitOptions(on_stopped=on_stopped, on_done=on_done)
         self._ids = itertools.count(1)
@@ -151,7 +144,7 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             future.add_done_callback(options.on_done)
         number = next(self._ids)
         name = options.name or _describe(fn)
-        timeout = self._timeout if options.timeout is None else seconds("timeout", options.timeout)
+        timeout = self._timeout if options.timeout is None else checks.seconds("timeout", options.timeout)
         tokens: tuple[StopToken, ...] = ()
         told = b""
         try:
@@ -173,8 +166,10 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             task.arguments = args, kwargs
         task.keep = (kept, tokens) if kept or tokens else None
         task.on_stopped = options.on_stopped
-        task.watchdog_s = self._watchdog if options.watchdog is None else positive_seconds("watchdog", options.watchdog)
-        task.memory_bytes = self._memory if options.memory is None else size_bytes("memory", options.memory)
+        task.watchdog_s = (
+            self._watchdog if options.watchdog is None else checks.positive_seconds("watchdog", options.watchdog)
+        )
+        task.memory_bytes = self._memory if options.memory is None else checks.size_bytes("memory", options.memory)
         future._bind(task, reactor)
         refused = refused or next((token.reason for token in tokens if token.is_set()), None)
         if refused is not None:
