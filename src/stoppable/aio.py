@@ -25,7 +25,8 @@ except ImportError as missing:
     raise ImportError("stoppable.aio needs anyio 4.11 or later: pip install 'stoppable[async]'") from missing
 
 from stoppable import streaming
-from stoppable.executor import Bound, ProcessPoolExecutor
+from stoppable.calls import Bound
+from stoppable.executor import ProcessPoolExecutor
 from stoppable.future import Future
 from stoppable.mapping import submit_each, tasks_ahead
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from stoppable import options as checks
 from stoppable import parcel, wire
-from stoppable.calls import Bound, Calls
+from stoppable.calls import Calls
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.core.machine import Machine
@@ -166,9 +166,8 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
             task.arguments = args, kwargs
         task.keep = (kept, tokens) if kept or tokens else None
         task.on_stopped = options.on_stopped
-        task.watchdog_s = (
-            self._watchdog if options.watchdog is None else checks.positive_seconds("watchdog", options.watchdog)
-        )
+        watchdog = options.watchdog
+        task.watchdog_s = self._watchdog if watchdog is None else checks.positive_seconds("watchdog", watchdog)
         task.memory_bytes = self._memory if options.memory is None else checks.size_bytes("memory", options.memory)
         future._bind(task, reactor)
         refused = refused or next((token.reason for token in tokens if token.is_set()), None)
@@ -398,6 +397,3 @@ def _follow(token: StopToken, future: Future[Any]) -> None:
 def _describe(fn: Callable[..., Any]) -> str:
     """Return the name of what is called."""
     return getattr(fn, "__qualname__", None) or type(fn).__name__
-
-
-__all__ = ["Bound", "ProcessPoolExecutor"]
