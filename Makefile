@@ -51,8 +51,10 @@ $(VENV)/.check: pyproject.toml | $(VENV)/bin/python
 demo: $(VENV)/.base
 	$(PY) examples/demo.py
 
+# Processes that share the tests: most of those wait, and what waits must not mind a neighbour. 0: no sharing.
+SIDE_BY_SIDE ?= 2
 test: $(VENV)/.test
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(SIDE_BY_SIDE) --dist worksteal $(ARGS)
 
 # Every check runs, so that one look shows all that is wrong.
 check: $(VENV)/.check

@@ -24,8 +24,9 @@ _ROOT = pytest.StashKey[Path]()
 def pytest_configure(config: pytest.Config) -> None:
     os.environ[leaks.MARK] = secrets.token_hex(8)
     # pytest's own temp folders stay where they are; all others of this run go where they can be counted.
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-    root = Path(tempfile.mkdtemp(prefix="stoppable-tests-"))
+    top = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    # At the top also for a run inside a run: the path of a socket may have 107 characters at most.
+    root = Path(tempfile.mkdtemp(prefix="stoppable-tests-", dir=top))
     config.stash[_ROOT] = root
     for name, folder in (("TMPDIR", root / "tmp"), ("XDG_RUNTIME_DIR", root / "run")):
         folder.mkdir(mode=0o700)

@@ -28,7 +28,7 @@ import stoppable.executor
 import stoppable.flags.callbacks
 import stoppable.shell.tree
 from scenarios import BEGIN, END, PUBLISHED, RAN, Report, run
-from tampering import Fault, Listener, Roles, matcher, readable, submit_to, told
+from tampering import Fault, Listener, Roles, matcher, readable, submit_to, take_listener, told
 
 RUN_S = 25.0
 LEAVE_S = 5.0
@@ -68,9 +68,8 @@ class Run:
 
     def _supervise(self, pid: int, ours: socket.socket) -> None:
         until = time.monotonic() + RUN_S
-        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
-        listener, roles, matches = Listener(fds[0]), Roles(pid), matcher(self.fault.kind)
         pidfd = os.pidfd_open(pid)
+        listener, roles, matches = Listener(take_listener(ours, pidfd)), Roles(pid), matcher(self.fault.kind)
         raw = b""
         ready: set[int] = set()
         while pidfd not in ready and time.monotonic() < until:

@@ -3,7 +3,7 @@
 How: seccomp(2) hands chosen calls to a supervisor, which lets each pass or has it fail. That is the kernel's own
 border, so it also meets what Python does in C (starting a program, retrying after EINTR, closing what was
 half opened) and what ctypes calls; patched functions of `os` would meet neither. It needs no root and no
-program that is not there anyhow. Linux 5.5 and later.
+program that is not there anyhow. Linux 5.6 and later.
 
 Faults are `Fault(role, kind, number, ...)`: the number-th call of that kind in that role, counted from the
 moment the scenario says "begin" (`tell`) to the moment it says "end".
@@ -17,7 +17,6 @@ import platform
 import select
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -57,6 +56,7 @@ _NUMBERS = {
         "getdents64": (217, 61),
         "futex": (202, 98),
         "futex_waitv": (449, 449),
+        "pidfd_getfd": (438, 438),
         "epoll_ctl": (233, 21),
         "epoll_create1": (291, 20),
         "epoll_wait": (232, -1),
@@ -130,6 +130,7 @@ class _Program(ctypes.Structure):
 
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_NUMBER = struct.Struct("=i")
 
 
 def _op(code: int, yes: int, no: int, k: int) -> bytes:
@@ -162,29 +163,30 @@ def tell(what: int, number: int = 0) -> None:
 
 
 def submit_to(supervisor: socket.socket, kind: str) -> None:
-    """Have the calls of *kind* decided by whoever holds the other end of *supervisor*, which is sent the listener."""
-    # The next descriptor is the listener's. It is sent by a thread that began before the filter and so is not
-    # under it, and that waits for nothing of this one: any call of this one might be among the chosen.
+    """Have the calls of *kind* decided by whoever holds the other end of *supervisor*, and calls `take_listener`."""
+    # The next descriptor is the listener's. The supervisor takes it by itself: whatever this process did to hand it
+    # over, in a thread that is not under the filter, say, may wait for a call of this thread that nobody answers yet
+    # (with "futex", one that gives back Python's lock).
     listener = os.dup(supervisor.fileno())
     os.close(listener)
-
-    def hand_over() -> None:
-        while True:
-            try:
-                os.fstat(listener)
-                break
-            except OSError:
-                time.sleep(0.0005)
-        socket.send_fds(supervisor, [b"l"], [listener])
-        os.close(listener)
-
-    thread = threading.Thread(target=hand_over)
-    thread.start()
+    supervisor.sendall(_NUMBER.pack(listener))
     answers = {_NUMBERS[name]: 0x7FC00000 for name in KINDS[kind] if _NUMBERS[name] >= 0}  # ask the supervisor
     answers[_TELL] = 0x7FC00000
     answers[_NUMBERS["clone3"]] = 0x00050000 | errno.ENOSYS  # its flags lie in memory; the older one's are arguments
     _install(answers, 8)
-    thread.join()
+    supervisor.recv(1)
+    os.close(listener)
+
+
+def take_listener(submitted: socket.socket, pidfd: int) -> int:
+    """Return the listener of the process that has called `submit_to` at the other end of *submitted*."""
+    (number,) = _NUMBER.unpack(submitted.recv(_NUMBER.size))
+    while (found := _libc.syscall(_NUMBERS["pidfd_getfd"], pidfd, number, 0)) < 0:
+        if ctypes.get_errno() != errno.EBADF:
+            raise OSError(ctypes.get_errno(), f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+        time.sleep(0.0005)  # the filter is not there yet
+    submitted.sendall(b"k")
+    return int(found)
 
 
 class Call(NamedTuple):

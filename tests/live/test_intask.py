@@ -256,7 +256,7 @@ def test_the_report_tells_reason_rungs_and_the_stack_before_the_end(
     with running() as pool:
         future = pool.submit(jobs.ignore_all, str(tmp_path / "begun"))
         await_file(tmp_path / "begun")
-        assert future.report == Report(None, (), None)
+        assert future.report == Report(None, (), None, "ignore_all")
         assert future.report.rung is None
         future.stop("enough", policy=jobs.QUICK)
         error = stopped(future)
