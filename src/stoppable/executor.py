@@ -22,6 +22,7 @@ from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.core.machine import Machine
 from stoppable.died import PoolBroken
+from stoppable.facts import Facts
 from stoppable.flags.collect import collect
 from stoppable.flags.token import StopToken
 from stoppable.future import Future
@@ -34,7 +35,6 @@ from stoppable.shell.launch import launcher
 from stoppable.shell.leaving import wait_out
 from stoppable.shell.reactor import Reactor
 from stoppable.shell.relay import Relay
-from stoppable.shell.tally import Statistics
 from stoppable.shell.task import SHOWN_BYTES, Task
 from stoppable.worker import intask
 from stoppable.worker import setup as setups
@@ -48,7 +48,7 @@ _pools = itertools.count(1)
 _MOST_TASKS = 1 << 31
 
 
-class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
+class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
     """A pool of processes whose running tasks can be stopped.
 
     Change one import, and `Future.cancel()` stops running tasks. Workers start when they are needed.
@@ -290,30 +290,6 @@ class ProcessPoolExecutor(Calls, concurrent.futures.Executor):
         token = intask.task_token()
         if not token.is_set():  # else it is a pool of the task's cleanup, and is to work
             self._outer = token.on_stop(stop)
-
-    # --- facts ---------------------------------------------------------------------------------
-
-    def workers(self) -> list[int]:
-        """Return the process ids of the workers that are alive now, with the spare one, in order of age."""
-        reactor = self._reactor
-        if reactor is None:
-            return []
-        return [pid for pid in list(reactor.launcher.living.values()) if pid]
-
-    def statistics(self) -> Statistics:
-        """Return what has become of the tasks so far. Cheap, and for any thread: a metrics library may ask often."""
-        reactor = self._reactor
-        if reactor is None:
-            return Statistics()
-        machine = reactor.machine
-        return reactor.hands.verdicts.tally.read(
-            reactor.unfinished(), machine.running, len(self.workers()), machine.spawned
-        )
-
-    @property
-    def name(self) -> str:
-        """The pool's name."""
-        return self._name
 
     # --- the end -------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from stoppable import markup
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.errors import TaskStopped
@@ -215,6 +216,18 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         reactor.call(look)
         ready.wait(_STACK_WAIT_S)
         return found[0] if found else None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the task, its state, and what is known of its progress and its stop."""
+        task, report = self._task, self.report
+        state = str(self._state).lower().replace("_and_notified", "")
+        rows = [("state", "paused" if self.paused else "stopping" if self.running() and report.reason else state)]
+        rows += [("progress", markup.part(self.progress))] if self.progress else []
+        rows += [("stop asked for", str(report.reason))] if report.reason else []
+        rows += [("rung", str(report.rung))] if report.rung else []
+        error = self._stop_error or self._exception
+        rows += [("ended by", type(error).__name__)] if error else []
+        return markup.table("a future" if task is None else task.title(), rows)
 
     # --- the standard class, with our error in place of a bare CancelledError --------------------
 

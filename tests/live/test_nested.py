@@ -54,6 +54,28 @@ def test_a_stopped_outer_task_has_its_inner_tasks_stopped_first(method: str, tmp
         until(lambda: not any(map(is_alive, inner)))
 
 
+def _wait_for_an_inner_task(path: str) -> None:
+    with ProcessPoolExecutor(1) as pool:
+        pool.submit(chores.polite, path).result()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [Rung.ASK, Rung.INTERRUPT])
+def test_an_outer_task_that_lets_the_stop_of_an_inner_one_pass_is_stopped_and_not_failed(
+    at: Rung, tmp_path: Path
+) -> None:
+    """Behaviours 101, 143. What it raised is the inner task's TaskStopped, for the outer one's reason."""
+    with ProcessPoolExecutor(1) as pool:
+        outer = pool.submit(_wait_for_an_inner_task, str(tmp_path / "begun"))
+        await_file(tmp_path / "begun")
+        outer.stop("from above", at=at)
+        with pytest.raises(TaskStopped, match="_wait_for_an_inner_task") as stop:
+            outer.result(60)
+        assert outer.cancelled()
+        assert stop.value.reason is not None
+        assert stop.value.reason.message == "from above"
+
+
 def _start_what_ignores_sigterm(path: str) -> None:
     deaf = ["sh", "-c", "trap '' TERM HUP; echo; exec sleep 1000"]
     process = subprocess.Popen(deaf, start_new_session=True, stdout=subprocess.PIPE)

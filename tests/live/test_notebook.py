@@ -63,10 +63,9 @@ AFTER_STUBBORN = "print(task.stopped(), pool.submit(nap, 0).result())"
 LAST = "pool.shutdown()"
 
 
-def test_an_interrupted_cell_raises_once_and_the_next_one_can_use_the_pool(tmp_path: Path) -> None:
-    """Behaviours 95, 110. A `with` and `map` stop their tasks; one waited for by `result()` goes on until it is stopped."""
-    cells = [FIRST, IN_RESULT, AFTER_RESULT, IN_MAP, AFTER_MAP, IN_WITH, AFTER_WITH, IN_STUBBORN, AFTER_STUBBORN, LAST]
-    folders = {name: str(tmp_path) for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "HOME")}
+def run(cells: list[str], folder: Path) -> list[str]:
+    """Run *cells* in a kernel; return what each wrote."""
+    folders = {name: str(folder) for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "HOME")}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("notebook.py"))],
         input=json.dumps(cells),
@@ -76,7 +75,23 @@ def test_an_interrupted_cell_raises_once_and_the_next_one_can_use_the_pool(tmp_p
         timeout=110,
     )
     assert done.returncode == 0, done.stderr
-    first, in_result, after_result, in_map, after_map, in_with, after_with, *stubborn, last = json.loads(done.stdout)
+    written: list[str] = json.loads(done.stdout)
+    return written
+
+
+def test_the_notebook_among_the_examples_writes_what_is_saved_in_it(tmp_path: Path) -> None:
+    """Behaviour 110. Functions made in a cell run in the workers."""
+    path = Path(__file__).parents[2] / "examples" / "notebook.ipynb"
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    saved = ["".join(line for output in cell["outputs"] for line in output["text"]) for cell in cells]
+    assert sum(map(bool, saved)) == 3
+    assert run(["".join(cell["source"]) for cell in cells], tmp_path) == saved
+
+
+def test_an_interrupted_cell_raises_once_and_the_next_one_can_use_the_pool(tmp_path: Path) -> None:
+    """Behaviours 95, 110. A `with` and `map` stop their tasks; one waited for by `result()` goes on until it is stopped."""
+    cells = [FIRST, IN_RESULT, AFTER_RESULT, IN_MAP, AFTER_MAP, IN_WITH, AFTER_WITH, IN_STUBBORN, AFTER_STUBBORN, LAST]
+    first, in_result, after_result, in_map, after_map, in_with, after_with, *stubborn, last = run(cells, tmp_path)
     assert first == "0.1\n"
     assert in_result == "ready\nKeyboardInterrupt\n"
     assert after_result == "False 0\nTrue\n"

@@ -219,7 +219,7 @@ class Loop:
             self.send(Kind.PROGRESS, _PROGRESS.pack(done, total), task.id)
         if error is None:
             self._answer_value(task.id, value)
-        elif isinstance(error, StopRequested) and task.asked():
+        elif task.asked() and _is_stop_of(task, error):
             self._answer(Kind.STOPPED, pack_stop(task.reason(), error), task.id)
         else:
             self._answer_error(task.id, error, task)
@@ -342,6 +342,14 @@ def _without_ours(error: BaseException) -> Any:
     while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == _HERE:
         trace = trace.tb_next
     return trace
+
+
+def _is_stop_of(task: "intask.Running", error: BaseException) -> bool:
+    """Say whether *error* is the stop of *task*: raised in it, or by a task of its own that was stopped for the same."""
+    if isinstance(error, StopRequested):
+        return True
+    errors = sys.modules.get("stoppable.errors")  # not there, unless the task has a pool
+    return errors is not None and isinstance(error, errors.TaskStopped) and error.reason == task.reason()
 
 
 def _stop_in_context(error: BaseException) -> StopRequested | None:
