@@ -1,4 +1,4 @@
-# make demo | test | check | test-all | cpython-suite | races | soak | parent-death | bench | bench-quick | clean
+# make demo | test | check | test-all | cpython-suite | races | chaos | again | soak | parent-death | bench | bench-quick | clean
 #
 # Each target makes the virtual environment that it needs: .venv with the default Python, or
 # .venv-3.12 with `make test PYTHON=python3.12`.
@@ -55,6 +55,13 @@ demo: $(VENV)/.base
 SIDE_BY_SIDE ?= 2
 test: $(VENV)/.test
 	$(PY) -m pytest -n $(SIDE_BY_SIDE) --dist worksteal $(ARGS)
+
+# The live tests, so often, and so many runs beside each other: some 15 minutes of two cores for each four.
+TIMES_AGAIN ?= 20
+BESIDE ?= 4
+.PHONY: again
+again: $(VENV)/.test
+	$(PY) tools/again.py --times $(TIMES_AGAIN) --beside $(BESIDE) $(ARGS)
 
 # Every check runs, so that one look shows all that is wrong.
 check: $(VENV)/.check

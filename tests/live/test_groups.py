@@ -182,7 +182,7 @@ def test_a_group_that_drains_lets_those_that_run_finish_and_starts_no_other(tmp_
                 group.stop("enough")  # a drain can still be stopped
         assert len(caught.value.exceptions) == 1
         assert fails.exception() is caught.value.exceptions[0]
-    assert not trace.exists() or trace.read_text() == "ran\n"
+    assert not trace.exists() or trace.read_text() in ("ran\n", "")  # opened, and then interrupted
 
 
 def test_a_task_that_runs_while_its_group_drains_keeps_its_value(tmp_path: Path) -> None:
