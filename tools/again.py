@@ -38,7 +38,9 @@ def run(number: int, python: str, tests: list[str], folder: Path) -> Ended:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with path.open("w") as log:
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=environment)
+        done = subprocess.run(
+            command, check=False, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=environment
+        )
     lines = path.read_text(errors="replace").splitlines()
     failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
     return Ended(number, python, time.monotonic() - began, done.returncode, lines[-1] if lines else "", failed)
