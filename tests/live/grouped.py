@@ -27,8 +27,8 @@ def press(signum: int, frame: FrameType | None) -> None:
 def patient(begun: str, go: str) -> str:
     """Look at the token; once asked, take until there is a file *go*."""
     stoppable.check()
-    say(begun)
     try:
+        say(begun)
         stoppable.sleep(chores.LONG_S)
     except stoppable.StopRequested as stop:
         await_file(go, 60)

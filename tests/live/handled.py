@@ -22,8 +22,8 @@ ENDLESS = StopPolicy(ask=chores.LONG_S)
 def tidy(folder: str) -> None:
     """Say that it begins; once asked, say why."""
     stoppable.check()
-    say(Path(folder, f"begun{os.getpid()}"))
     try:
+        say(Path(folder, f"begun{os.getpid()}"))
         stoppable.sleep(chores.LONG_S)
     except stoppable.StopRequested as stop:
         print(f"task: {stop.reason}\n", end="", flush=True)  # in one piece: the program prints there too
@@ -149,8 +149,8 @@ def leaving(folder: str) -> None:
 
 def slow_to_end(folder: str) -> None:
     stoppable.check()
-    say(Path(folder, f"begun{os.getpid()}"))
     try:
+        say(Path(folder, f"begun{os.getpid()}"))
         stoppable.sleep(chores.LONG_S)
     finally:
         time.sleep(0.5)

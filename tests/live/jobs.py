@@ -68,8 +68,8 @@ def segfault() -> None:
 
 
 def spin(begun: str, cleaned: str) -> None:
-    say(begun)
     try:
+        say(begun)
         while True:
             pass
     finally:
@@ -112,8 +112,8 @@ def tell_signals(begun: str, folder: str) -> None:
         os._exit(9)
 
     signal.signal(signal.SIGTERM, on_term)
-    say(begun)
     try:
+        say(begun)
         time.sleep(LONG_S)
     except BaseException:
         say(f"{folder}/interrupted")
@@ -122,8 +122,8 @@ def tell_signals(begun: str, folder: str) -> None:
 
 def survive_interrupt(begun: str, survived: str, release: str) -> str:
     """Swallow the interrupt, say so, and end when released."""
-    say(begun)
     try:
+        say(begun)
         time.sleep(LONG_S)
     except StopInterrupt:
         say(survived)
@@ -167,8 +167,8 @@ def fail_in_cleanup(begun: str) -> None:
 def make_another_of_an_interrupt(begun: str) -> None:
     """Do as code in C may that meets an exception it does not expect."""
     met = False
-    say(begun)
     try:
+        say(begun)
         time.sleep(LONG_S)
     except BaseException:
         met = True
