@@ -4,6 +4,7 @@ import multiprocessing.util
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ _ROOT = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Whoever runs the tests in the background of a script has this ignored, and so would every program that they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ[leaks.MARK] = secrets.token_hex(8)
     # pytest's own temp folders stay where they are; all others of this run go where they can be counted.
     top = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())

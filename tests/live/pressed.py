@@ -67,8 +67,6 @@ def without_with(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    # Whoever runs the tests in the background of a script has this ignored, and so would we.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.argv[1] == "bare":
         without_with(sys.argv[2])
     else:

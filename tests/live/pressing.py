@@ -149,8 +149,6 @@ def without_with(policy: StopPolicy) -> None:
 
 
 if __name__ == "__main__":
-    # Whoever runs the tests in the background of a script has this ignored, and so would we.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     begun = str(Path(sys.argv[3], "begun"))
     if sys.argv[2] == "lingering":
         task = lingering
