@@ -130,7 +130,8 @@ def _results(
                 del value
                 yield hold.pop()
     finally:
-        for future in begun:
+        # The last one first: those that run are stopped when none is left that would start in their place.
+        for future in reversed(begun):
             future.cancel()
         if meter is not None:
             meter.close()

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -45,8 +46,10 @@ def main(scene: str, folder: str) -> None:
             tasks = [pool.submit(patient, folder) for _ in range(2)]
             while len(list(Path(folder).glob("begun*[0-9]"))) < 2:
                 time.sleep(0.01)
-            print("ready", flush=True)
-            if scene != "leaving":
+            if scene == "leaving":
+                threading.Thread(target=say_ready_once_it_waits, daemon=True).start()
+            else:
+                print("ready", flush=True)
                 tasks[0].result()
     finally:
         for task in tasks:
@@ -55,6 +58,14 @@ def main(scene: str, folder: str) -> None:
             except stoppable.TaskStopped as stop:
                 kind = None if stop.reason is None else stop.reason.kind
                 print("end: stopped", stop.rung, kind, flush=True)
+
+
+def say_ready_once_it_waits() -> None:
+    """Say `ready` when the main thread is at the end of its `with`: a press in the bytecodes before is nobody's."""
+    main = threading.main_thread().ident
+    while "latch.py" not in sys._current_frames()[main or 0].f_code.co_filename:
+        time.sleep(0.005)
+    print("ready", flush=True)
 
 
 def without_with(folder: str) -> None:
