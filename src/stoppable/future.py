@@ -18,7 +18,7 @@ from stoppable import markup
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.errors import TaskStopped
-from stoppable.latch import Condition, Latch
+from stoppable.latch import Condition, Latch, Waiters
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.feed import Feed
@@ -45,7 +45,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         self._condition = Condition()  # type: ignore[assignment]  # all of it that the standard class uses
         self._state = PENDING
         self._result = self._exception = None
-        self._waiters: list[Any] = []
+        self._waiters: list[Any] = Waiters()
         self._done_callbacks: list[Any] = []
         self._task: Task | None = None
         self._reactor: Reactor | None = None

@@ -15,6 +15,7 @@ import _thread
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 _SLICE_S = 0.1
 
@@ -97,6 +98,49 @@ class Latch:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has happened, at most *timeout* seconds; return whether it has."""
         return self._sleepers.wait(self.is_set, timeout)
+
+
+class Bell:
+    """What `threading.Event` is, for one who waits and may be broken off by a Ctrl-C."""
+
+    __slots__ = ("_rung", "_sleepers")
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._sleepers = Sleepers()
+
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return self._rung
+
+    def set(self) -> None:
+        """Set it, and wake all who wait. Never blocks."""
+        self._rung = True
+        self._sleepers.wake()
+
+    def clear(self) -> None:
+        """Let it be not set."""
+        self._rung = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, at most *timeout* seconds; return whether it is."""
+        return self._sleepers.wait(self.is_set, timeout)
+
+
+class Waiters(list[Any]):
+    """Those who wait for a future by `concurrent.futures.wait` or `as_completed`, each with an event of its own.
+
+    Their event is a `threading.Event`, and stays with the future when a Ctrl-C breaks the wait off: with its inner lock held,
+    now and then, and then the reactor, which sets it, would hang. So each is given a bell instead.
+    """
+
+    __slots__ = ()
+
+    def append(self, waiter: Any) -> None:
+        """Take in *waiter*, whose event nobody has waited for or set yet."""
+        if isinstance(getattr(waiter, "event", None), threading.Event):
+            waiter.event = Bell()
+        super().append(waiter)
 
 
 class Condition(_thread.RLock):  # type: ignore[misc]  # final in the stubs only

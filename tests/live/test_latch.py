@@ -1,5 +1,6 @@
 """Waits that a signal breaks off at any instant, and a Ctrl-C that comes before the last was heeded."""
 
+import concurrent.futures
 import signal
 import threading
 import time
@@ -39,6 +40,30 @@ def in_time(function: Callable[[], object]) -> bool:
     thread.start()
     thread.join(HANG_S)
     return not thread.is_alive()
+
+
+@pytest.mark.slow
+def test_whoever_waits_for_futures_in_the_standard_way_has_an_event_that_no_signal_breaks(
+    alarms: Callable[[int], None],
+) -> None:
+    """Behaviour 95. The waiter stays with the future when its wait is broken off; the reactor sets its event."""
+    future: Future[int] = Future()
+    with pytest.raises(concurrent.futures.TimeoutError):
+        next(concurrent.futures.as_completed([future], 0.01))
+    assert concurrent.futures.wait([future], 0.01).not_done == {future}
+    alarms(0)
+    with pytest.raises(Alarm):
+        concurrent.futures.wait([future], HANG_S)
+    (left,) = future._waiters  # what the standard library leaves behind
+    assert not isinstance(left.event, threading.Event)
+    for turn in range(TIMES):
+        with pytest.raises(Alarm):
+            alarms(turn)
+            while True:
+                left.event.wait(0.00002)
+    assert in_time(lambda: future.set_result(1))
+    assert left.event.is_set()
+    assert concurrent.futures.wait([future], HANG_S).done == {future}
 
 
 @pytest.mark.slow
