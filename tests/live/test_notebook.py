@@ -15,13 +15,18 @@ pytestmark = [
 ]
 
 FIRST = """
-import time, stoppable
+import sys, threading, time, stoppable
 from concurrent.futures import wait
 from stoppable import ProcessPoolExecutor
 pool = ProcessPoolExecutor(2)
 def nap(seconds):
     stoppable.sleep(seconds)
     return seconds
+def say_ready_once_it_waits():
+    main = threading.main_thread().ident
+    while "latch.py" not in sys._current_frames()[main].f_code.co_filename:
+        time.sleep(0.005)
+    print("ready", flush=True)
 print(pool.submit(nap, 0.1).result())
 """
 IN_RESULT = """
@@ -37,7 +42,8 @@ print(task.stopped())
 """
 IN_MAP = """
 for number in (results := pool.map(nap, [0, 1000, 1000])):
-    print("ready", flush=True)
+    # Not here: what is raised in the body of a loop is nothing to what it iterates over.
+    threading.Thread(target=say_ready_once_it_waits).start()
 """
 AFTER_MAP = "print(pool.submit(nap, 0).result())"
 IN_WITH = """
