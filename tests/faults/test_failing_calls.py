@@ -9,11 +9,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 PARENT, WARDEN, WORKER = 0, 1, 2
 HERE = Path(__file__).parent
+_TRIES = 5
 _ALL = os.environ.get("STOPPABLE_FAULTS") == "all"
 
 # Who makes the call, its kind, how it fails, whether all after it fail too, and which numbers the suite takes.
@@ -110,12 +112,20 @@ def test_a_flag_survives_or_says_clearly_that_a_call_failed(
 def sweep(scenario: str, role: int, kind: str, error: str, how: str, numbers: str) -> None:
     """Run the scenario once for each number and look at what each run says."""
     arguments = [scenario, str(role), kind, error, how, "all" if _ALL else numbers]
+    # On a busy machine a flag may be set before its waiter comes to wait: then it makes no call at all.
+    for _ in range(_TRIES):
+        runs = _runs(arguments)
+        for run in runs:
+            assert not run["problems"], "\n".join([f"call {run['number']}:", *run["problems"], *run["notes"]])
+        if runs[0]["met"]:
+            return
+    raise AssertionError(f"no {kind} was met in {_TRIES} runs: the scenario makes none")
+
+
+def _runs(arguments: list[str]) -> list[dict[str, Any]]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
     done = subprocess.run(
         [sys.executable, str(HERE / "sweep.py"), *arguments], capture_output=True, env=environment, text=True
     )
     assert done.returncode == 0, done.stderr
-    runs = [json.loads(line) for line in done.stdout.splitlines()]
-    for run in runs:
-        assert not run["problems"], "\n".join([f"call {run['number']}:", *run["problems"], *run["notes"]])
-    assert runs[0]["met"], f"no {kind} was met: the scenario makes none"
+    return [json.loads(line) for line in done.stdout.splitlines()]
