@@ -11,7 +11,9 @@ With `--write`, the blocks of 2 (files) and 3 are written anew instead.
 
 import ast
 import importlib
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,8 +106,11 @@ def bad_program(body: str) -> Iterator[str]:
 
 def run(path: Path) -> str:
     """Return what the program at *path* prints, or how it failed."""
+    # Unbuffered, a line and its end are two writes, and those of two processes get between each other.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
         [sys.executable, str(path)],
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -164,6 +169,8 @@ def write(path: Path) -> None:
 
 def main() -> int:
     """Print what is wrong and return the exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; programs would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     wrong = 0
     for path in documents():
         if "--write" in sys.argv[1:]:
