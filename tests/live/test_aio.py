@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import trio
 
 import aio_jobs
 import jobs
+from aio_pools import running
 from jobs import PATIENT, QUICK
 from stoppable import ProcessPoolExecutor, RemoteTraceback, Rung, StopToken, TaskStopped, TaskTimeout, WorkerDied, aio
 from stoppable.flags import slab
@@ -29,22 +29,6 @@ Run = Callable[[Main], None]
 @pytest.fixture(params=["asyncio", "trio"])
 def run(request: pytest.FixtureRequest) -> Run:
     return lambda main: anyio.run(main, backend=request.param)
-
-
-@asynccontextmanager
-async def running(workers: int = 1, **options: Any) -> AsyncIterator[aio.Pool]:
-    """Give a pool; a failed test does not wait for its patient ladders."""
-    options.setdefault("policy", PATIENT)
-    executor = ProcessPoolExecutor(workers, **options)
-    try:
-        async with aio.Pool(executor) as pool:
-            try:
-                yield pool
-            except BaseException:
-                executor.kill_workers()
-                raise
-    finally:
-        executor.shutdown()
 
 
 async def there(path: str | Path) -> str:

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import gc
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
 import streams
+from aio_pools import running
 from jobs import PATIENT
 from stoppable import ProcessPoolExecutor, TaskStopped, WorkerDied, aio
 from streams import noted
@@ -24,21 +24,6 @@ Run = Callable[[Main], None]
 @pytest.fixture(params=["asyncio", "trio"])
 def run(request: pytest.FixtureRequest) -> Run:
     return lambda main: anyio.run(main, backend=request.param)
-
-
-@asynccontextmanager
-async def running(workers: int = 1) -> AsyncIterator[aio.Pool]:
-    """Give a pool; a failed test does not wait for its patient ladders."""
-    executor = ProcessPoolExecutor(workers, policy=PATIENT)
-    try:
-        async with aio.Pool(executor) as pool:
-            try:
-                yield pool
-            except BaseException:
-                executor.kill_workers()
-                raise
-    finally:
-        executor.shutdown()
 
 
 async def there(path: Path) -> str:
