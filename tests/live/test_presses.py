@@ -50,7 +50,8 @@ def test_a_program_that_catches_the_ctrl_c_can_use_its_pool_further(start: Start
     terminal = start(scene, "caught")
     terminal.press()
     assert terminal.end() == 0, terminal.text
-    assert "caught\nworks 4\n" in terminal.text
+    lines = terminal.text.splitlines()  # among them what the pool says of the tasks that it stops, whenever it does
+    assert lines.index("caught") < lines.index("works 4")
     assert "Traceback" not in terminal.text
 
 
