@@ -26,6 +26,7 @@ from pathlib import Path
 
 MARK = "STOPPABLE_TEST_RUN"
 SETTLE_S = 3.0
+LEAST_LOOKS = 5
 
 # What Python and we put into /dev/shm; other programs may use it while the tests run.
 _SHM = Path("/dev/shm")
@@ -73,16 +74,18 @@ def leftovers(
 ) -> list[str]:
     """Return a line for each thing that is there now, was not *before*, and stays for *settle_s* seconds.
 
-    *tidy* gives back what is only kept for the next use; it is called when something is there.
+    *tidy* gives back what is only kept for the next use; it is called when something is there. Each look reads
+    what the system says of all its processes: on a busy machine one may take all of the time, so there are some at least.
     """
     folders = tuple(folders)
     until = time.monotonic() + settle_s
-    pause = 0.005
+    pause, looks = 0.005, 0
     while True:
+        looks += 1
         # Reaps the children of multiprocessing that have ended, so that they do not count as zombies.
         multiprocessing.active_children()
         found = _compare(before, folders)
-        if not found or time.monotonic() >= until:
+        if not found or (time.monotonic() >= until and looks >= LEAST_LOOKS):
             return found
         # A queue's thread or a future's socket may live in a reference cycle; collecting ends it.
         gc.collect()

@@ -16,14 +16,15 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 from stoppable import options as checks
-from stoppable import parcel, wire
+from stoppable import wire
+from stoppable.callee import Packer
 from stoppable.calls import Calls
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.core.machine import Machine
 from stoppable.died import PoolBroken
 from stoppable.facts import Facts
-from stoppable.flags.collect import collect
+from stoppable.flags.collect import gathering
 from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.groups import TaskGroup, race
@@ -108,22 +109,28 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, was {policy!r}")
         self._policy = policy
-        self._timeout = checks.seconds("timeout", timeout)
-        self._memory = checks.size_bytes("memory", memory)
+        self._limits: checks.Limits = (
+            checks.seconds("timeout", timeout),
+            None,
+            checks.positive_seconds("watchdog", watchdog),
+            checks.size_bytes("memory", memory),
+        )
         self._max_worker_memory = checks.size_bytes("max_worker_memory", max_worker_memory)
-        self._watchdog = checks.positive_seconds("watchdog", watchdog)
         self._context = mp_context
         self._initializer, self._initargs = initializer, tuple(initargs)
         self._name = name or f"stoppable-{next(_pools)}"
         self._logs, self._output = logs, checks.output_style(output)
         self._variables = Variables(contextvars) or None
         self._options = SubmitOptions(on_stopped=on_stopped, on_done=on_done)
+        told = (timeout, watchdog, memory, on_stopped, on_done, self._variables)
+        self._plain = all(each is None for each in told)  # of a task with no options there is nothing to say
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._reactor: Reactor | None = None
         self._closed = False
         self._pid = os.getpid()
         self._by_value = not wire.main_is_importable()
+        self._packer = Packer(by_value=self._by_value)
         self._outer: Any = None  # the registration with the token of the task that we are in, if any
 
     # --- running calls -------------------------------------------------------------------------
@@ -137,52 +144,64 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         future: Future[Any] | None = None,
         refused: StopReason | None = None,
     ) -> Future[Any]:
-        reactor = self._start()
+        reactor = self._reactor
+        if reactor is None or self._closed or reactor.over or reactor.hands.dead or os.getpid() != self._pid:
+            reactor = self._start()  # or say why not
         if future is None:
             future = Future()
-        if options.on_done is not None:
-            future.add_done_callback(options.on_done)
         number = next(self._ids)
-        name = options.name or _describe(fn)
-        timeout = self._timeout if options.timeout is None else checks.seconds("timeout", options.timeout)
+        name = options.name or getattr(fn, "__qualname__", None) or type(fn).__name__
+        # Whether nothing is to be said of the task but its call.
+        plain = self._plain and options is self._options and refused is None
+        limits = self._limits if plain else options.limits(self._limits)
         tokens: tuple[StopToken, ...] = ()
         told = b""
+        kept: list[object] = []
+        before, gathering.found = gathering.found, kept
         try:
-            with collect() as kept:
-                call = parcel.pack((fn, args, kwargs), by_value=self._by_value, copy=True)
-            carried = self._variables.values() if self._variables else ()
-            if timeout is not None or options is not self._options or carried:  # else all is as the worker takes it
+            call = self._packer.pack(fn, args, kwargs)
+            if not plain:
                 tokens = tuple(token for token in (options.scope, options.token) if token is not None)
-                looked = any(token in kept for token in tokens)
-                extra = Options(name, timeout, options.deadline, tokens, looked, options.context, carried)
-                if extra[1:] != DEFAULT[1:] or options.name is not None:
-                    told = wire.dumps(tuple(extra), by_value=self._by_value)
+                told = self._tell(options, name, limits[0], tokens, looked=any(token in kept for token in tokens))
         except Exception as error:
             error.add_note(f"(raised while {name} was pickled for a worker)")
+            if options.on_done is not None:
+                future.add_done_callback(options.on_done)
             future._finish_error(error)
             return future
+        finally:
+            gathering.found = before
         task = Task(number, name, call, told, future)
-        if parcel.size(call) <= SHOWN_BYTES:
-            task.arguments = args, kwargs
-        task.keep = (kept, tokens) if kept or tokens else None
-        task.on_stopped = options.on_stopped
-        watchdog = options.watchdog
-        task.watchdog_s = self._watchdog if watchdog is None else checks.positive_seconds("watchdog", watchdog)
-        task.memory_bytes = self._memory if options.memory is None else checks.size_bytes("memory", options.memory)
+        if len(call[0]) <= SHOWN_BYTES and len(call) == 1:
+            task.args, task.kwargs = args, kwargs
+        if kept or tokens:
+            task.keep = kept, tokens
         future._bind(task, reactor)
-        refused = refused or next((token.reason for token in tokens if token.is_set()), None)
-        if refused is not None:
-            task.refuse(refused)
-            return future
+        if not plain:
+            task.on_stopped, task.watchdog_s, task.memory_bytes = options.on_stopped, limits[2], limits[3]
+            if options.on_done is not None:
+                future.add_done_callback(options.on_done)
+            refused = refused or next((token.reason for token in tokens if token.is_set()), None)
+            if refused is not None:
+                task.refuse(refused)
+                return future
         policy = options.policy or self._policy
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            limits = timeout, options.deadline, task.watchdog_s, task.memory_bytes
             reactor.post(ev.Submit(ev.TaskId(number), policy, *limits), task)
         if options.token is not None:
             _follow(options.token, future)
         return future
+
+    def _tell(
+        self, options: SubmitOptions, name: str, timeout: float | None, tokens: tuple[StopToken, ...], *, looked: bool
+    ) -> bytes:
+        """Return what the worker is to know of a task besides its call; nothing if that is all as usual."""
+        carried = self._variables.values() if self._variables else ()
+        told = Options(name, timeout, options.deadline, tokens, looked, options.context, carried)
+        usual = told[1:] == DEFAULT[1:] and options.name is None
+        return b"" if usual else wire.dumps(tuple(told), by_value=self._by_value)
 
     def task_group(
         self,
@@ -368,8 +387,3 @@ def _follow(token: StopToken, future: Future[Any]) -> None:
     """Have the token's stop start the ladder of the task."""
     registration = token.on_stop(lambda: future.stop(token.reason))
     future.add_done_callback(lambda _: registration.cancel())
-
-
-def _describe(fn: Callable[..., Any]) -> str:
-    """Return the name of what is called."""
-    return getattr(fn, "__qualname__", None) or type(fn).__name__

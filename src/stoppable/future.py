@@ -1,8 +1,5 @@
 """The future of a task in our pool: a standard one whose running task can be stopped.
 
-The standard class keeps its state under `_condition`; an executor is expected to move it, so the
-few private names used here are those that `concurrent.futures` itself uses across its modules.
-
 Invariants:
 1. `done()` only after the work has really ended. 2. An outcome never changes. 3. Nothing here waits
 but what says so. 4. A future with no pool behind it is the standard one.
@@ -11,14 +8,15 @@ but what says so. 4. A future with no pool behind it is the standard one.
 import concurrent.futures
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stoppable import markup
+from stoppable.bare import ENDED, UNOWNED, BareFuture
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.errors import TaskStopped
-from stoppable.latch import Condition, Latch, Waiters
+from stoppable.latch import Latch
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.feed import Feed
@@ -29,28 +27,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _STACK_WAIT_S = 2.0
-_ENDED = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 
 
-class Future(concurrent.futures.Future[T], Generic[T]):
+class Future(BareFuture[T], Generic[T]):
     """What a task will give, and the handle to stop it.
 
     It is made by `submit`; made by hand it is a standard future, which no pool stands behind.
     """
 
+    _task: Task | None = None
+    _reactor: "Reactor | None" = None
+    _sent = False  # a worker has it, and may start it at any moment: only the machine can say that it has not
+    _stop_error: TaskStopped | None = None  # what ended it, if it was a stop of ours
     _feed: Feed | None = None  # of a streaming task: where its items are
-
-    def __init__(self) -> None:
-        # Not `super().__init__()`: it makes a `threading.Condition`, which costs as much as the rest of a submit.
-        self._condition = Condition()  # type: ignore[assignment]  # all of it that the standard class uses
-        self._state = PENDING
-        self._result = self._exception = None
-        self._waiters: list[Any] = Waiters()
-        self._done_callbacks: list[Any] = []
-        self._task: Task | None = None
-        self._reactor: Reactor | None = None
-        self._sent = False  # a worker has it, and may start it at any moment: only the machine can say that it has not
-        self._stop_error: TaskStopped | None = None  # what ended it, if it was a stop of ours
 
     # --- stopping ----------------------------------------------------------------------------
 
@@ -93,7 +82,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         if given is None:
             given = new_reason(StopKind.STOP, None if reason is None else str(reason))
         with self._condition:
-            if self._state in _ENDED:
+            if self._state in ENDED:
                 return False
             if task.reason is None:
                 task.reason = given
@@ -170,10 +159,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
 
     def stopped(self) -> bool:
         """Return whether a stop is what ended the task (a timeout is one)."""
-        with self._condition:
-            if self._state in (CANCELLED, CANCELLED_AND_NOTIFIED):
-                return True
-            return self._state == FINISHED and self._stop_error is not None
+        return self.cancelled() or (self._state == FINISHED and self._stop_error is not None)
 
     def partial(self, default: Any = None) -> Any:
         """Return what the task gave to `publish()` last, or *default*; also while it runs, and after a kill."""
@@ -245,7 +231,8 @@ class Future(concurrent.futures.Future[T], Generic[T]):
             self._await_end(timeout)
             if self._exception is not None:
                 raise self._exception
-            return self._result  # type: ignore[return-value]
+            value: T = self._result
+            return value
         finally:
             del self  # no cycle: the traceback of what is raised holds this frame
 
@@ -260,15 +247,9 @@ class Future(concurrent.futures.Future[T], Generic[T]):
         return self._exception
 
     def _await_end(self, timeout: float | None) -> None:
-        condition: Any = self._condition
-        if self._state != FINISHED and not condition.wait_until(self.done, timeout):
-            raise TimeoutError
+        self._wait_done(timeout)
         if self._state != FINISHED:
             raise self._stop_error or CancelledError()
-
-    def done(self) -> bool:
-        """Return whether the task has ended."""
-        return self._state in _ENDED
 
     # --- told by the reactor -------------------------------------------------------------------
 
@@ -300,9 +281,13 @@ class Future(concurrent.futures.Future[T], Generic[T]):
 
     def _send(self) -> bool:
         """Take note that a worker is being sent the task; False if it was cancelled meanwhile, and must not be."""
+        with UNOWNED:
+            if self._own is None:
+                self._sent = True
+                return self._state not in ENDED
         with self._condition:
             self._sent = True
-            return self._state not in _ENDED
+            return self._state not in ENDED
 
     def _begin(self) -> None:
         if self._state == PENDING:  # nobody else moves a future that was sent
@@ -316,18 +301,6 @@ class Future(concurrent.futures.Future[T], Generic[T]):
 
     def _publish(self, raw: Any) -> None:
         """Take note of a new partial result (the task keeps it)."""
-
-    def _finish_value(self, value: Any) -> None:
-        with self._condition:
-            if self._state in _ENDED:
-                return
-            self._result = value
-            self._state = FINISHED
-            for waiter in self._waiters:
-                waiter.add_result(self)
-            self._condition.notify_all()
-        if self._done_callbacks:
-            self._invoke_callbacks()  # type: ignore[attr-defined]
 
     def _finish_error(self, error: BaseException) -> None:
         if not self.done():
@@ -343,7 +316,7 @@ class Future(concurrent.futures.Future[T], Generic[T]):
                 self._call_on_stopped()
             return
         with self._condition:
-            if self._state in _ENDED:
+            if self._state in ENDED:
                 return
             self._set_cancelled(error)
         self._invoke_callbacks()  # type: ignore[attr-defined]

@@ -12,6 +12,9 @@ from stoppable.core.ladder import StopPolicy
 if TYPE_CHECKING:
     from stoppable.flags.token import StopToken
 
+# Of a task: the seconds that it may run, its deadline, the seconds without a sign of life, the bytes.
+Limits = tuple[float | None, float | None, float | None, int | None]
+
 
 @dataclass(frozen=True, slots=True)
 class SubmitOptions:
@@ -85,6 +88,16 @@ class SubmitOptions:
         """Return these options, but those of *other* where it has any."""
         given = {field: value for field in self.__slots__ if (value := getattr(other, field)) is not None}
         return replace(self, **given)
+
+    def limits(self, others: Limits) -> Limits:
+        """Return the limits of a task with these options; of *others*, the pool's, those that are not given here."""
+        timeout, _, watchdog, memory = others
+        return (
+            timeout if self.timeout is None else seconds("timeout", self.timeout),
+            self.deadline,
+            watchdog if self.watchdog is None else positive_seconds("watchdog", self.watchdog),
+            memory if self.memory is None else size_bytes("memory", self.memory),
+        )
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kMGT]?B|[KMGT]iB)", re.ASCII)

@@ -21,7 +21,7 @@ from stoppable import wire
 
 Part = bytes | memoryview
 BIG_BYTES = wire.CHUNK_BYTES  # so that what holds a buffer is always received into memory of its own
-_ALIGN = 64  # what arrays like best
+ALIGN = 64  # what arrays like best
 _HEAD = struct.Struct("<BxxxIQ")  # 0, number of buffers, size of the pickle
 _SIZE = struct.Struct("<Q")
 
@@ -81,7 +81,7 @@ def unpack(body: "bytes | bytearray | memoryview") -> Any:
     at = start + pickled
     buffers = []
     for each in sizes:
-        at += -at % _ALIGN
+        at += -at % ALIGN
         buffers.append(view[at : at + each])
         at += each
     return pickle.loads(view[start : start + pickled], buffers=buffers)
@@ -89,4 +89,4 @@ def unpack(body: "bytes | bytearray | memoryview") -> Any:
 
 def padding(size_bytes: int) -> bytes:
     """Return the zeros that fill *size_bytes* up to where a buffer may begin."""
-    return bytes(-size_bytes % _ALIGN)
+    return bytes(-size_bytes % ALIGN)

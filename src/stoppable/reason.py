@@ -46,13 +46,16 @@ class StopSource(Frozen):
         super().__init__(pid, host, user, task)
 
 
+NOBODY = StopSource(0, "", "")
+
+
 class StopReason(Frozen):
     """Why and when a stop was asked for.
 
     Attributes:
         kind: what set the token.
         message: the text given by whoever stopped it, or None.
-        source: who asked.
+        source: who asked; process 0 if nobody did, as when a token's deadline has passed or its owner has died.
         at: when, in seconds of `time.monotonic()` (comparable between the processes of a machine).
     """
 

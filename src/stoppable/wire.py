@@ -17,6 +17,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 _HEAD = struct.Struct("<BxxxIIxxxxQQ")  # kind, extra, position, task, size
+pack_head, _unpack = _HEAD.pack, _HEAD.unpack_from  # of kind, extra, position, task, size
 HEAD_BYTES = _HEAD.size
 CHUNK_BYTES = 1 << 16
 # Above any real body; a head that names more is not ours, and is refused before memory is taken for it.
@@ -86,7 +87,7 @@ class Frame(NamedTuple):
 
 def head(kind: Kind, size: int, *, task: int = 0, position: int = 0, extra: int = 0) -> bytes:
     """Return the head of a frame whose body has *size* bytes."""
-    return _HEAD.pack(kind, extra, position, task, size)
+    return pack_head(kind, extra, position, task, size)
 
 
 class Reader:
@@ -96,11 +97,11 @@ class Reader:
         said: what the other side may say, `FROM_PARENT` or `FROM_WORKER`.
     """
 
-    __slots__ = ("_big", "_buffer", "_filled", "_head", "_said", "dry")
+    __slots__ = ("_big", "_filled", "_head", "_rest", "_said", "dry")
 
     def __init__(self, said: dict[int, tuple[int, int]]) -> None:
         self._said = said
-        self._buffer = bytearray()
+        self._rest = b""  # read, and not a whole frame yet
         self._head: tuple[int, ...] | None = None  # of the big body being read
         self._big = memoryview(b"")
         self._filled = 0
@@ -109,7 +110,7 @@ class Reader:
     @property
     def torn(self) -> bool:
         """Whether a frame has begun and not ended."""
-        return self._head is not None or bool(self._buffer)
+        return self._head is not None or bool(self._rest)
 
     def read(self, sock: socket.socket, frames: MutableSequence[Frame]) -> bool:
         """Read once from *sock* and append whole frames to *frames*; False at the end of the stream.
@@ -129,28 +130,27 @@ class Reader:
             return got > 0
         data = sock.recv(CHUNK_BYTES)
         if data:
-            self._buffer += data
-            self._cut(frames)
+            self._cut(self._rest + data if self._rest else data, frames)
         self.dry = len(data) < CHUNK_BYTES
         return bool(data)
 
-    def _cut(self, frames: MutableSequence[Frame]) -> None:
-        buffer, start, end = self._buffer, 0, len(self._buffer)
+    def _cut(self, data: bytes, frames: MutableSequence[Frame]) -> None:
+        said, start, end = self._said, 0, len(data)
         while end - start >= HEAD_BYTES:
-            kind, extra, position, task, size = fields = _HEAD.unpack_from(buffer, start)
-            least, most = self._said.get(kind, _NONE)
+            kind, extra, position, task, size = fields = _unpack(data, start)
+            least, most = said.get(kind, _NONE)
             if not least <= size <= most:
                 raise WireError(f"no frame that we expect: kind {kind}, {size} bytes")
             body = start + HEAD_BYTES
-            if end - body >= size:
-                frames.append(Frame(kind, extra, position, task, bytes(buffer[body : body + size])))
-                start = body + size
+            start = body + size
+            if start <= end:
+                frames.append(Frame(kind, extra, position, task, data[body:start]))
             elif size > CHUNK_BYTES:
-                self._begin_big(fields, memoryview(buffer)[body:end], size)
-                start = end
+                self._begin_big(fields, memoryview(data)[body:], size)
             else:
+                start = body - HEAD_BYTES
                 break
-        del buffer[:start]
+        self._rest = data[start:]
 
     def _begin_big(self, fields: tuple[int, ...], begun: memoryview, size: int) -> None:
         try:

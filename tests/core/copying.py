@@ -14,7 +14,6 @@ from stoppable.core.machine import Machine
 from stoppable.core.records import Task, Worker
 from stoppable.core.tables import TaskState
 
-TASK_FIELDS = tuple(name for name in Task.__slots__ if name not in ("worker", "climb"))
 WORKER_FIELDS = tuple(name for name in Worker.__slots__ if name != "line")
 
 
@@ -35,8 +34,7 @@ def copy_machine(old: Machine) -> Machine:
     dues = new.dues = Dues()
     for id, task in old.tasks.items():
         twin = tasks[id] = Task.__new__(Task)
-        for name in TASK_FIELDS:
-            setattr(twin, name, getattr(task, name))
+        twin.__dict__.update(task.__dict__)
         twin.worker, twin.climb = None, copy_climb(task.climb)
         if twin.due is not None:
             due, twin.due = twin.due, None

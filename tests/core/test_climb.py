@@ -85,7 +85,7 @@ def test_a_ladder_within_a_limit_reaches_kill_by_then(
     policy = StopPolicy(ask, interrupt, terminate, interruptible).within(limit_s)
     when, rung = run(Climb(policy, ASK, 0.0), looked=looked)[-1]
     assert rung is KILL
-    assert when <= limit_s * (1 + 1e-9)
+    assert when <= limit_s * (1 + 1e-9) + 1e-300  # the least numbers have not so many digits
 
 
 def test_a_harsher_stop_climbs_at_once_and_a_gentler_one_changes_nothing() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from copying import TASK_FIELDS, WORKER_FIELDS, copy_machine
+from copying import WORKER_FIELDS, copy_machine
 from explorer import explore
 from proc import Config
 from stoppable.core.machine import Machine
@@ -66,9 +66,10 @@ def test_a_copy_is_a_machine_of_its_own_and_misses_no_field() -> None:
         copy.play(move)
     assert copy.key() != world.key()
     assert world.machine.unfinished == 3
-    assert "worker" not in TASK_FIELDS
     assert "line" not in WORKER_FIELDS
     twin = copy_machine(copy.machine)
+    theirs = {id(task) for task in copy.machine.tasks.values()} | {id(each) for each in copy.machine.crew.values()}
+    assert not theirs & {id(each) for each in (*twin.tasks.values(), *twin.crew.values())}
     assert set(twin.__dict__) == set(Machine(1).__dict__) | {"backoff_s"}
     for name, value in twin.__dict__.items():
         if isinstance(value, dict | list) or name in ("queue", "dues"):

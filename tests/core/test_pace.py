@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from stoppable.core.pace import Pace
 
 
-def after(*took_s: float) -> int:
-    pace = Pace()
+def after(*took_s: float, size: int = 2) -> int:
+    pace = Pace(size)
     for each in took_s:
         pace.observe(each)
     return pace.ahead
@@ -16,7 +16,7 @@ def after(*took_s: float) -> int:
 
 def test_nothing_is_sent_ahead_before_a_task_has_ended() -> None:
     """Behaviour 104."""
-    assert Pace().ahead == 1
+    assert Pace(2).ahead == 1
 
 
 def test_short_tasks_deepen_the_lines() -> None:
@@ -49,3 +49,9 @@ def test_the_depth_has_bounds(took_s: list[float]) -> None:
 @pytest.mark.parametrize("took_s", [0.0, 1e-300])
 def test_a_task_that_took_no_time_is_a_short_one(took_s: float) -> None:
     assert after(*[took_s] * 6000) == 64
+
+
+def test_many_workers_share_what_may_be_sent_ahead() -> None:
+    """Behaviour 104. Or an answer would wait until those of all others were read."""
+    short = [0.00001] * 60
+    assert [after(*short, size=size) for size in (16, 100, 500, 10_000)] == [64, 10, 4, 4]

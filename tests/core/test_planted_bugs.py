@@ -142,10 +142,13 @@ class TakesClaimedForUnstarted(Unchecked):
 
 
 class SeatsWithoutLimit(Unchecked):
-    def fill(self) -> None:
+    def step(self, event: ev.Event, now: float) -> list[ev.Action]:
+        done = super().step(event, now)
         self.size += 1
-        super().fill()
+        self.fill()
         self.size -= 1
+        done, self.out = done + self.out, []
+        return done
 
 
 class LeavesTasksBehindALongOne(Unchecked):

@@ -17,7 +17,7 @@ import pytest
 import flag_processes as ways
 from stoppable.errors import StopRequested
 from stoppable.flags import Event, StopToken, slab
-from stoppable.flags.collect import collect
+from stoppable.flags.collect import gathering
 from stoppable.flags.owner import trust_owner
 from stoppable.reason import StopKind
 
@@ -212,16 +212,19 @@ def test_a_forked_child_neither_frees_nor_gives_out_the_parents_records() -> Non
     answers.close()
 
 
-def test_collect_gathers_what_is_pickled_in_this_thread() -> None:
+def test_what_is_pickled_in_a_thread_is_gathered_for_it_alone() -> None:
     token, event = StopToken(), Event()
-    with collect() as found:
+    gathering.found = found = []
+    try:
         pickle.dumps({"a": [token], "b": event})
-        with collect() as inner:
-            pickle.dumps(event)
+        thread = threading.Thread(target=pickle.dumps, args=(StopToken(),))
+        thread.start()
+        thread.join()
         pickle.dumps(token)
+    finally:
+        gathering.found = None
     pickle.dumps(token)
     assert found == [token, event, token]
-    assert inner == [event]
 
 
 # --- the owner's death ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import copy
 import gc
 import math
+import os
 import pickle
 import threading
 import time
@@ -131,6 +132,23 @@ def test_a_deadline_after_a_stop_changes_nothing() -> None:
     token.stop("first")
     time.sleep(0.04)
     assert (why(token).kind, why(token).message) == (StopKind.STOP, "first")
+
+
+def test_a_passed_deadline_has_one_reason_in_all_tokens_that_have_it_whoever_looks_first() -> None:
+    """Behaviour 15. The child has decided in another process, before anybody asked its parent."""
+    token = StopToken(timeout=0)
+    child = token.child()
+    out, into = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(into, pickle.dumps(child.reason))
+        os._exit(0)
+    os.close(into)
+    with open(out, "rb") as pipe:
+        decided = pickle.load(pipe)
+    os.waitpid(pid, 0)
+    assert why(token) == decided == why(child)
+    assert decided.source.pid == 0
 
 
 def test_a_stop_after_the_deadline_is_too_late_though_nobody_looked() -> None:

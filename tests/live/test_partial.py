@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import jobs
+import stoppable
 from jobs import BOUND_S, running
 from stoppable import Event, Future, Rung, TaskStopped, TaskTimeout
 from watching import await_file, is_alive, say, until
@@ -161,6 +162,13 @@ def test_progress_is_seen_while_the_task_runs_and_after_it(tmp_path: Path) -> No
         await_file(tmp_path / "next")
         assert next_one.progress is None  # not what the task before it said
         next_one.cancel()
+
+
+def test_progress_without_a_total_has_none_after_the_end_too() -> None:
+    with running() as pool:
+        future = pool.submit(stoppable.progress, 3)
+        future.result(BOUND_S)
+        assert future.progress == (3.0, None)
 
 
 def test_progress_is_known_after_a_kill(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_answers_are_told_in_the_order_in_which_the_worker_gave_them(pool: Pool)
 
     def look_again() -> None:
         pool.say(Kind.VALUE, 3)
-        pool.hands.do(ev.Probe(WORKER, ev.TaskId(2)))
+        pool.hands.deeds[ev.Probe](ev.Probe(WORKER, ev.TaskId(2)))
 
     pool.reactor.at_first = look_again
     pool.say(Kind.VALUE, 1)

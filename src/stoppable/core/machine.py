@@ -46,6 +46,8 @@ from stoppable.core.tables import TaskState, WorkerState
 from stoppable.reason import StopKind
 from stoppable.rung import Rung
 
+_BUSY = WorkerState.BUSY
+
 
 class Machine(Staffing):
     """Decide what a pool does; do none of it.
@@ -74,10 +76,13 @@ class Machine(Staffing):
         heap = self.dues.heap
         if heap and heap[0][0] <= now:
             self._catch_up()
-        if self.queue:
+        if self.idle and self.seated < self.size:
+            if self.queue:
+                self.fill()
+            if self.tails:
+                self.rebalance()
+        elif self.queue and (self.low < self.ahead or self.over):
             self.fill()
-        if self.tails and self.idle:
-            self.rebalance()
         if self.staffing or self.retry_at is not None:
             self.staff()
         if self.closing or self.broken:
@@ -132,13 +137,15 @@ class Machine(Staffing):
 
     def _submit(self, event: Submit) -> None:
         id = event.task
-        if id in self.tasks:
+        tasks = self.tasks
+        if id in tasks:
             raise ValueError(f"task {id} was submitted before")
-        task = self.tasks[id] = Task(*event)
+        task = tasks[id] = Task(*event)
         self.queue.append(task)
-        if not self.closing:
-            self.emptying = False
-        self.staffing = True
+        if self.emptying and not self.closing:
+            self.emptying, self.staffing = False, True
+        if len(tasks) <= self.size:
+            self.staffing = True
         if self.broken:
             self.resolve(task, End.BROKEN, started=False)
         elif self.closing:
@@ -219,6 +226,10 @@ class Machine(Staffing):
             return
         worker = task.worker
         if worker is None or worker.id != of:
+            return
+        usual = not stopped and fit and worker.state is _BUSY and not worker.worn and worker.line[0] is task
+        if usual and task.climb is None and task.due is None and not task.recalling and not task.held:
+            self.done(worker, task)
             return
         if stopped and worker.killed:
             task.claimed = True  # it gave way as its worker, with all its processes, was killed

@@ -8,15 +8,15 @@
 
 import math
 
-from stoppable.core.events import End, Exited, Requeued, Send, Started
+from stoppable.core.events import End, Exited, Requeued, Resolve, Send, Started
 from stoppable.core.records import Task, Worker
 from stoppable.core.stopping import Stopping
 from stoppable.core.tables import TaskMove, TaskState, WorkerMove, WorkerState, move_task
 from stoppable.reason import StopKind
 from stoppable.rung import Rung
 
-_QUEUED, _SENT, _BUSY = TaskState.QUEUED, TaskState.SENT, WorkerState.BUSY
-_START, _SEND, _LEAD, _GIVE = TaskMove.START, TaskMove.SEND, TaskMove.LEAD, WorkerMove.GIVE
+_ANSWERED, _QUEUED, _SENT, _BUSY = End.ANSWERED, TaskState.QUEUED, TaskState.SENT, WorkerState.BUSY
+_START, _SEND, _LEAD, _END, _GIVE = TaskMove.START, TaskMove.SEND, TaskMove.LEAD, TaskMove.END, WorkerMove.GIVE
 
 
 class Sending(Stopping):
@@ -71,13 +71,16 @@ class Sending(Stopping):
 
     def send_ahead(self, worker: Worker, task: Task) -> None:
         """Put *task* behind what a busy worker has."""
+        self.queue_up(worker, task)
+        self.reroom(worker)
+
+    def queue_up(self, worker: Worker, task: Task) -> None:
         worker.line.append(task)
         worker.sent += 1
         task.worker = worker
         task.state = move_task(task.state, _SEND)
         self.tails[worker] = None
         self.out.append(Send(worker.id, task.id))
-        self.reroom(worker)
 
     def lead(self, worker: Worker) -> None:
         """Those before it have ended: the next of the line is the first."""
@@ -113,6 +116,30 @@ class Sending(Stopping):
                 # Its task is over, so its climb is too; but it was told to die, and must.
                 due = self.now + self.retire_s
                 self.dues.set(worker, due if task.climb is None else min(due, task.climb.due))
+
+    def done(self, worker: Worker, task: Task) -> None:
+        """The first of a line has been answered, and nothing else is up with it or its worker.
+
+        It is what `resolve` and `take_off` come to then, in a third of their time: nearly every task ends here.
+        """
+        line, queue = worker.line, self.queue
+        task.state = move_task(task.state, _END)
+        task.worker = None
+        del self.tasks[task.id], line[0]
+        self.out.append(Resolve(task.id, _ANSWERED))
+        if not line:
+            self.seated -= 1
+            self.free(worker)
+            return
+        self.lead(worker)
+        head = line[0]
+        plain = worker.slot and head.climb is None and not head.held and worker.sent < self.most
+        if plain and queue and queue[0].state is _QUEUED and len(line) < self.ahead:
+            self.queue_up(worker, queue.popleft())  # the line is as long as it was, so its place in `room` is right
+        else:
+            if len(line) < 2:
+                self.tails.pop(worker, None)
+            self.reroom(worker)
 
     def top_up(self, worker: Worker) -> None:
         """Send one more at once if no line is shorter: what `fill` would do, without a trip through the buckets."""

@@ -21,13 +21,12 @@ from collections.abc import Iterator
 from stoppable.flags import kernel, slab
 from stoppable.flags.chunk import SLOT_BYTES, SLOTS, Chunk, Handle, flag_at, slot_at, winner_at
 from stoppable.flags.words import Word
-from stoppable.reason import StopKind, StopReason, StopSource
+from stoppable.reason import NOBODY, StopKind, StopReason
 
 _ID = 0x3FFFFFFF  # the bits of a claimed word that are its winner's thread id
 _TOMBSTONE = 0xFFFFFFFF  # the tag of a slot that was given up; no thread has this id
 _TAG_BYTES = 8  # tag and full, four bytes each, before the reason itself
 _U32 = struct.Struct("=I")
-_NOBODY = StopSource(0, "", "")
 
 
 class _Lease:
@@ -115,9 +114,9 @@ class Record:
         orphaned_at = self.chunk.orphaned_at
         if orphaned_at:
             pid = self.chunk.owner.pid
-            return StopReason(StopKind.ORPHAN, f"process {pid}, which made it, has ended", _NOBODY, orphaned_at)
+            return StopReason(StopKind.ORPHAN, f"process {pid}, which made it, has ended", NOBODY, orphaned_at)
         # More than sixteen stopped it in the same instant, and the winner found no slot.
-        return StopReason(StopKind.STOP, None, _NOBODY, 0.0)
+        return StopReason(StopKind.STOP, None, NOBODY, 0.0)
 
     def _winner(self) -> Word:
         return Word(self.chunk.memory, winner_at(self.index))

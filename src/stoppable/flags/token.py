@@ -20,7 +20,7 @@ from stoppable.flags.collect import pickled
 from stoppable.flags.event import until
 from stoppable.flags.record import Record
 from stoppable.flags.words import Word
-from stoppable.reason import StopKind, StopReason, new_reason
+from stoppable.reason import NOBODY, StopKind, StopReason, new_reason
 from stoppable.requested import StopRequested
 
 if TYPE_CHECKING:
@@ -267,7 +267,8 @@ class StopToken:
         """Return why it is set, apart from its own record."""
         causes = [reason for record in self._above if (reason := record.reason()) is not None]
         if self._deadline <= _monotonic():
-            causes.append(new_reason(StopKind.DEADLINE, at=self._deadline))
+            # The same for whoever finds it out, and for each token with this deadline.
+            causes.append(StopReason(StopKind.DEADLINE, None, NOBODY, self._deadline))
         return causes
 
 

@@ -22,6 +22,7 @@ from stoppable.worker import page as pages
 from stoppable.worker.page import Page
 
 log = logging.getLogger("stoppable")
+_TASK = int(Kind.TASK)
 _PARTS = 256  # at most so many in one sendmsg; Linux takes 1,024
 # At most so many reads in a row: more than a socket holds by default. With 64, a worker that flooded its
 # channel with small frames cost each of the others' results 0.3 s.
@@ -86,27 +87,28 @@ class Channel:
 
     def send_task(self, task: int, options: bytes, call: tuple[Part, ...]) -> None:
         """Send a task; it starts when those sent before it have ended."""
-        self.positions[task] = position = self._place()
+        positions, position = self.positions, self._next
+        if positions and position - next(iter(positions.values())) >= pages.RING:
+            position = self._place(position)
+        self._next = position + 1
+        positions[task] = position
         self.page.offer(position)
         if options:
             options += parcel.padding(len(options))  # what is behind a pickle's end is not looked at
         size = len(options) + parcel.size(call)
-        head = wire.head(Kind.TASK, size, task=task, position=position, extra=len(options))
+        head = wire.pack_head(_TASK, len(options), position, task, size)
         if size < wire.CHUNK_BYTES:
             self._outbox.append(head + options + call[0])
         else:
             self._outbox.append(head + options)
             self._outbox.extend(call)
 
-    def _place(self) -> int:
-        """Return the next position whose place in the page's ring is free: those of a line may lie far apart."""
-        position = self._next
-        if self.positions and position - next(iter(self.positions.values())) >= pages.RING:
-            held = {each % pages.RING for each in self.positions.values()}
-            assert len(held) < pages.RING, "a line is shorter than the ring"
-            while position % pages.RING in held:
-                position += 1
-        self._next = position + 1
+    def _place(self, position: int) -> int:
+        """Return the first from *position* on whose place in the page's ring is free: those of a line may lie far apart."""
+        held = {each % pages.RING for each in self.positions.values()}
+        assert len(held) < pages.RING, "a line is shorter than the ring"
+        while position % pages.RING in held:
+            position += 1
         return position
 
     def write(self, data: bytes) -> None:

@@ -45,7 +45,7 @@ class Delivery:
             task.stack = self.read_stack(channel)
         if task.reason.kind is StopKind.WATCHDOG:
             log.warning("%s: %s; it is at:\n%s", task.title(), task.reason.message, task.stack or "(not known)")
-        task.rungs.append((Rung.ASK, time.monotonic()))
+        task.rungs += ((Rung.ASK, time.monotonic()),)
         channel.page.u8[pages.LOOKED] = 0  # from here on, it says whether the task looked *since* the ask
         channel.page.ask(task.id, task.reason)
         token = channel.page.bound_token(task.id)
@@ -84,7 +84,7 @@ class Delivery:
         asked_at = task.rungs[0][1] if task.rungs else now
         if rung >= Rung.TERMINATE and task.stack is None:
             task.stack = self.read_stack(channel)
-        task.rungs.append((rung, now))
+        task.rungs += ((rung, now),)
         log.warning("%s", task.climbed_text(rung, now - asked_at, bool(channel.page.u8[pages.LOOKED])))
 
     # --- pauses ------------------------------------------------------------------------------

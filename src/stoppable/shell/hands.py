@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("stoppable")
 _CARRY_S = 1e-9  # for each byte
+# As integers: to look up and compare a member costs several times as much, and each answer is compared.
+_ENDS, _STOPPED = frozenset(map(int, (Kind.VALUE, Kind.ERROR, Kind.STOPPED))), int(Kind.STOPPED)
 
 
 class Hands:
@@ -43,14 +45,15 @@ class Hands:
         self.tasks: dict[int, Task] = {}
         self.channels: dict[int, Channel] = {}
         self._unwritten: dict[int, Channel] = {}  # worker -> channel that something was queued for in this turn
-        self._pace = Pace()
+        self._pace = Pace(reactor.machine.size)
         self.delivery = Delivery(self.tasks, self.channels, self._order)
         self._lookout = Lookout(lambda *found: reactor.call(lambda: self._weighed(*found)))
         self.verdicts = Verdicts(self.why_broken)
         self.finished = False
         self.dead = False  # a task was refused because no workers can be started
         self.broken = ""  # why workers cannot be started, once that is known
-        self._do: dict[type, Callable[[Any], None]] = {
+        # How each action is done. One that fails becomes an event.
+        self.deeds: dict[type, Callable[[Any], None]] = {
             ev.Spawn: self._spawn,
             ev.Send: self._send,
             ev.Started: self._started,
@@ -74,10 +77,6 @@ class Hands:
         if self._launcher.eager:
             self._launcher.start()
             self._watch_control()
-
-    def do(self, action: ev.Action) -> None:
-        """Do one action."""
-        self._do[type(action)](action)
 
     # --- workers -----------------------------------------------------------------------------
 
@@ -140,15 +139,13 @@ class Hands:
             # Its future was cancelled after it left the queue and before it left this process.
             self._reactor.later(ev.Stop(action.task))
             return
-        channel = self.channels[action.worker]
-        channel.send_task(task.id, task.options, task.call)
-        self._unwritten[channel.worker] = channel
+        channel = self._unwritten[action.worker] = self.channels[action.worker]
+        channel.send_task(action.task, task.options, task.call)
 
     def _started(self, action: ev.Started) -> None:
         if (task := self.tasks.get(action.task)) is not None:
             task.sink._begin()
-            pid = self._launcher.living.get(task.worker or 0)
-            if task.memory_bytes is not None and pid is not None:
+            if task.memory_bytes is not None and (pid := self._launcher.living.get(task.worker or 0)) is not None:
                 self._lookout.watch(task.id, pid, task.memory_bytes)
 
     def _requeued(self, action: ev.Requeued) -> None:
@@ -252,39 +249,42 @@ class Hands:
             self._launcher.deliver(Op.KILL, channel.worker)
 
     def _take(self, channel: Channel, frame: Frame) -> None:
+        kind, extra, position, id, body = frame
+        worker, task = channel.worker, self.tasks.get(id)
+        if task is None:
+            self._take_taskless(channel, frame)
+        elif task.worker != worker or id not in channel.positions:
+            return  # it ended without waiting for this answer
+        elif kind in _ENDS:
+            task.answer = frame
+            del channel.positions[id]
+            # What it took to carry counts too: nothing is gained by sending big things ahead.
+            carried_s = (parcel.size(task.call) + len(body)) * _CARRY_S
+            self._reactor.machine.ahead = self._pace.observe(position * 1e-6 + carried_s)
+            stopped = kind == _STOPPED
+            fit, began = not extra & wire.UNFIT, not (stopped and extra & wire.UNBEGUN)
+            self._reactor.feed(ev.Answered(ev.WorkerId(worker), ev.TaskId(id), stopped, fit, began))
+        elif kind == Kind.PARTIAL:
+            task.partial = body
+            task.sink._publish(body)
+        elif kind == Kind.PROGRESS:
+            task.progress = unpack_progress(body)
+        elif kind == Kind.ITEM:
+            channel.feed(task.sink._feed, id, body)
+        elif kind == Kind.UNSHIELDED:
+            self._tell_probed(channel, task)
+
+    def _take_taskless(self, channel: Channel, frame: Frame) -> None:
         worker = ev.WorkerId(channel.worker)
         if frame.kind == Kind.READY:
             channel.ready, self.broken = True, ""
             self._reactor.feed(ev.Booted(worker))
-            return
-        if frame.kind == Kind.BOOT_FAILED:
+        elif frame.kind == Kind.BOOT_FAILED:
             text = str(frame.body, "utf-8", "replace")
             self.broken = f"a worker could not be made ready; in it:\n{text}"
             self._reactor.feed(ev.BootFailed(worker))
-            return
-        task = self.tasks.get(frame.task)
-        if task is None or task.worker != channel.worker or frame.task not in channel.positions:
-            if frame.kind == Kind.SAID and not frame.task:
-                self._reactor.relay.take(frame)
-            return  # else it ended without waiting for this answer
-        if frame.kind == Kind.PARTIAL:
-            task.partial = frame.body
-            task.sink._publish(frame.body)
-        elif frame.kind == Kind.PROGRESS:
-            task.progress = unpack_progress(frame.body)
-        elif frame.kind == Kind.ITEM:
-            channel.feed(task.sink._feed, task.id, frame.body)
-        elif frame.kind == Kind.UNSHIELDED:
-            self._tell_probed(channel, task)
-        elif frame.kind in (Kind.VALUE, Kind.ERROR, Kind.STOPPED):
-            task.answer = frame
-            del channel.positions[frame.task]
-            # What it took to carry counts too: nothing is gained by sending big things ahead.
-            carried_s = (parcel.size(task.call) + len(frame.body)) * _CARRY_S
-            self._reactor.machine.ahead = self._pace.observe(frame.position * 1e-6 + carried_s)
-            stopped = frame.kind == Kind.STOPPED
-            fit, began = not frame.extra & wire.UNFIT, not (stopped and frame.extra & wire.UNBEGUN)
-            self._reactor.feed(ev.Answered(worker, ev.TaskId(frame.task), stopped, fit, began))
+        elif frame.kind == Kind.SAID and not frame.task:
+            self._reactor.relay.take(frame)
 
     def _on_control(self, mask: int) -> None:
         control = self._launcher.control

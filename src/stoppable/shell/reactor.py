@@ -107,8 +107,9 @@ class Reactor:
         self._slept = 0  # the number of its last sleep
         self._woken = 0  # the number of the last sleep that somebody woke it from
         self.over = False  # it takes no more mail: the pool has ended, or its thread has failed
-        self._events: deque[Event] = deque()
-        self._now = 0.0
+        self._feeding = False  # an event is being fed
+        self._later: deque[Event] = deque()  # those to be fed after it
+        self._step, self._deeds = machine.step, self.hands.deeds
         # A daemon, so that nothing but `at_exit` decides when the interpreter waits for it.
         self._thread = threading.Thread(target=self._run, name=f"{name}-reactor", daemon=True)
         _wait_for_pools_at_exit()
@@ -279,19 +280,21 @@ class Reactor:
 
     def feed(self, event: Event) -> None:
         """Give *event* to the machine and do what it says, and so on until it says nothing more."""
-        events = self._events
-        events.append(event)
-        if len(events) > 1:
-            return  # we are inside the loop below, doing an action: the event waits its turn
-        while events:
-            self._now = max(self._now, time.monotonic())
-            for action in self.machine.step(events[0], self._now):
-                self.hands.do(action)
-            events.popleft()
+        if self._feeding:
+            self._later.append(event)  # we are inside the loop below, doing an action: it waits its turn
+            return
+        self._feeding = True
+        while True:
+            for action in self._step(event, time.monotonic()):
+                self._deeds[type(action)](action)
+            if not self._later:
+                break
+            event = self._later.popleft()
+        self._feeding = False
 
     def later(self, event: Event) -> None:
         """Queue *event* behind the actions under way."""
-        self._events.append(event)
+        self._later.append(event)
 
 
 # Not a WeakSet: that cannot be read while another thread adds to it.

@@ -17,6 +17,7 @@ from stoppable.wire import Frame, Kind
 from stoppable.worker.loop import unpack_error, unpack_stop
 
 log = logging.getLogger("stoppable")
+_ANSWERED, _VALUE = End.ANSWERED, int(Kind.VALUE)
 
 # A call whose pickle is longer than this has arguments that are not kept to be shown.
 SHOWN_BYTES = 1 << 12
@@ -101,63 +102,41 @@ class Report:
 
 
 class Task:
-    """One task. Only the reactor's thread touches it after `submit` has handed it over."""
+    """One task. Only the reactor's thread touches it after `submit` has handed it over.
 
-    __slots__ = (
-        "answer",
-        "arguments",
-        "call",
-        "exit",
-        "id",
-        "keep",
-        "looked",
-        "memory_bytes",
-        "name",
-        "on_stopped",
-        "options",
-        "partial",
-        "paused",
-        "peak_bytes",
-        "progress",
-        "reason",
-        "rungs",
-        "sink",
-        "stack",
-        "took_us",
-        "watchdog_s",
-        "withdrawn",
-        "worker",
-    )
+    The class holds what most tasks never have.
+    """
+
+    args: tuple[Any, ...] | None = None  # to be shown, with kwargs; None: too large
+    kwargs: dict[str, Any] | None = None
+    exit: int | None = None  # its worker's exit code, if it died with it
+    keep: Any = None  # tokens that were pickled into the call: they must outlive it
+    looked = False
+    memory_bytes: int | None = None  # the most that its processes may have
+    peak_bytes = 0  # the most that they were found to have
+    on_stopped: Callable[[Any], object] | None = None
+    partial: Any = None  # the pickle that publish() sent last
+    paused = False
+    progress: tuple[float, float | None] | None = None
+    reason: StopReason | None = None
+    rungs: tuple[tuple[Rung, float], ...] = ()
+    stack: str | None = None
+    took_us: int | None = None  # once it has answered
+    watchdog_s: float | None = None
+    withdrawn: StopReason | None = None  # why it is to end, if it has not started
 
     def __init__(self, task: int, name: str, call: tuple[parcel.Part, ...], options: bytes, sink: Sink) -> None:
         self.id, self.name, self.call, self.options, self.sink = task, name, call, options, sink
         self.answer: Frame | None = None
-        self.arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # to be shown; None: too large
-        self.exit: int | None = None  # its worker's exit code, if it died with it
-        self.keep: Any = None  # tokens that were pickled into the call: they must outlive it
-        self.looked = False
-        self.memory_bytes: int | None = None  # the most that its processes may have
-        self.peak_bytes = 0  # the most that they were found to have
-        self.on_stopped: Callable[[Any], object] | None = None
-        self.partial: Any = None  # the pickle that publish() sent last
-        self.paused = False
-        self.progress: tuple[float, float | None] | None = None
-        self.reason: StopReason | None = None
-        self.rungs: list[tuple[Rung, float]] = []
-        self.stack: str | None = None
-        self.took_us: int | None = None  # once it has answered
-        self.watchdog_s: float | None = None
-        self.withdrawn: StopReason | None = None  # why it is to end, if it has not started
         self.worker: int | None = None
 
     def title(self) -> str:
         """Return its name and its arguments, short. Runs no code of the user's."""
-        if self.arguments is None:
+        if self.args is None:
             return f"{self.name}(…)"
-        args, kwargs = self.arguments
         try:
-            shown = [_short.repr(arg) for arg in args]
-            shown += [f"{key}={_short.repr(value)}" for key, value in kwargs.items()]
+            shown = [_short.repr(arg) for arg in self.args]
+            shown += [f"{key}={_short.repr(value)}" for key, value in (self.kwargs or {}).items()]
         except RuntimeError:  # another thread changed one of them meanwhile
             return f"{self.name}(…)"
         return f"{self.name}({', '.join(shown)})"
@@ -183,29 +162,30 @@ class Task:
     def report(self) -> Report:
         """Return what is known of it, so far."""
         seconds = None if self.took_us is None else self.took_us * 1e-6
-        return Report(self.reason, tuple(self.rungs), self.stack, self.name, seconds)
+        return Report(self.reason, self.rungs, self.stack, self.name, seconds)
 
     def refuse(self, reason: StopReason) -> None:
         """End it, instead of submitting it."""
         self.reason = reason
-        self.settle(Resolve(TaskId(self.id), End.STOPPED, started=False, kind=reason.kind), "")
+        self.settle(Resolve(TaskId(self.id), End.STOPPED, started=False, kind=reason.kind), str)
 
-    def settle(self, end: Resolve, broken: str) -> None:
+    def settle(self, end: Resolve, why_broken: Callable[[], str]) -> None:
         """Tell the future how the task ended, and let go of what only the task needed."""
-        if self.answer is not None:
-            self.took_us = self.answer.position
+        answer = self.answer
+        if answer is not None:
+            self.took_us = answer.position
         try:
-            self._settle(end, broken)
+            if answer is not None and end.end is _ANSWERED:
+                self._settle_answer(answer)
+            else:
+                self._settle(end, why_broken)
         finally:
             self.call, self.options = (), b""
-            self.answer = self.arguments = self.keep = None
+            self.answer = self.args = self.kwargs = self.keep = None
             self.sink = _NOBODY  # no cycle: a result goes with its future, and not with the garbage collector
 
-    def _settle(self, end: Resolve, broken: str) -> None:
+    def _settle(self, end: Resolve, why_broken: Callable[[], str]) -> None:
         match end.end:
-            case End.ANSWERED:
-                assert self.answer is not None
-                self._settle_answer(self.answer)
             case End.STOPPED:
                 self._settle_stopped(end)
             case End.DIED:
@@ -221,10 +201,10 @@ class Task:
                     )
                 )
             case End.BROKEN:
-                self.sink._finish_error(WorkerStartError(broken))
+                self.sink._finish_error(WorkerStartError(why_broken()))
 
     def _settle_answer(self, frame: Frame) -> None:
-        if frame.kind == Kind.ERROR:
+        if frame.kind != _VALUE:
             self.sink._finish_error(self._read_error(frame))
             return
         try:

@@ -14,6 +14,7 @@ from stoppable.shell.task import Task
 from stoppable.wire import Kind
 
 log = logging.getLogger("stoppable")
+_VALUE = int(Kind.VALUE)
 
 
 class Verdicts:
@@ -36,11 +37,11 @@ class Verdicts:
             for task, end in batch:
                 sink, answer = task.sink, task.answer
                 try:
-                    task.settle(end, self._why_broken())
+                    task.settle(end, self._why_broken)
                 except BaseException as error:
                     log.exception("the end of %s could not be told as it was", task.name)
                     sink._finish_error(error)
-                if answer is None or answer.kind != Kind.VALUE:
+                if answer is None or answer.kind != _VALUE:
                     self.tally.note(task, end)
                 elif task.rungs:
                     self.tally.climb(task)

@@ -69,7 +69,8 @@ class Gate:
     def unseal(self) -> None:
         """Open the seal; raise what came meanwhile."""
         self.seals -= 1
-        self.release()
+        if self.pending:
+            self.release()
 
     def release(self) -> None:
         """Raise a pending interrupt if nothing holds it back any more."""

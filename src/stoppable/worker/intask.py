@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stoppable import wire
@@ -32,39 +33,30 @@ __all__ = ["beat", "check", "current_token", "progress", "publish", "shield", "s
 
 
 class Running:
-    """The task that runs in this process. Made by the worker's loop, read by the functions below."""
+    """The task that runs in this process. Made by the worker's loop, read by the functions below.
 
-    __slots__ = (
-        "context",
-        "deadline",
-        "gate",
-        "id",
-        "name",
-        "page",
-        "reported",
-        "send",
-        "token",
-        "tokens",
-        "tracked",
-    )
+    The class holds what most tasks do not have.
+    """
 
-    def __init__(
-        self,
-        task: int,
-        name: str,
-        page: Page,
-        gate: Gate,
-        send: "Callable[[wire.Kind, Part | tuple[Part, ...]], None]",
-        tokens: "tuple[StopToken, ...]" = (),
-        deadline: float | None = None,
-        context: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.id, self.name, self.page, self.gate, self.send = task, name, page, gate, send
-        self.tokens, self.deadline = tokens, deadline
-        self.context: Mapping[str, Any] = context or {}
-        self.token: StopToken | None = None  # made when first asked for
-        self.reported = False  # progress() was called
-        self.tracked = False  # track() says how far it is
+    tokens: "tuple[StopToken, ...]" = ()
+    deadline: float | None = None
+    context: Mapping[str, Any] = MappingProxyType({})
+    token: "StopToken | None" = None  # made when first asked for
+    reported = False  # progress() was called
+    tracked = False  # track() says how far it is
+    given: str | None = None  # the name that it was given
+
+    def __init__(self, task: int, function: object, page: Page, gate: Gate, say: "Callable[..., None]") -> None:
+        self.id, self.function, self.page, self.gate, self._say = task, function, page, gate, say
+
+    @property
+    def name(self) -> str:
+        """What it was named, or what its function is."""
+        return self.given or getattr(self.function, "__qualname__", None) or type(self.function).__name__
+
+    def send(self, kind: wire.Kind, body: "Part | tuple[Part, ...]") -> None:
+        """Say something to the parent that answers nothing."""
+        self._say(kind, body, self.id)
 
     def asked(self) -> bool:
         """Say whether this task's stop was asked for, by whichever way."""
@@ -102,7 +94,7 @@ def enter(task: Running) -> None:
         _scope.set(None)  # a task before it has not left one
     with _flag_lock:
         _task = task
-        _asked = _flag_of(task)
+        _asked = _flag_of(task) if task.tokens or _scopes else task.page.asked.is_set
     _looked = task.page.looked
 
 
@@ -111,7 +103,7 @@ def leave() -> None:
     global _task, _asked, _looked
     with _flag_lock:
         _task = None
-        _asked = _flag_of(None)
+        _asked = _flag_of(None) if _scopes else bool
     _looked = _idle_looked
 
 

@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from stoppable import parcel, wire
+from stoppable.callee import Unpacker
 from stoppable.parcel import Part
 from stoppable.reason import StopKind, StopReason
 from stoppable.requested import StopRequested
@@ -62,6 +63,7 @@ class Loop:
         self.sock, self.page, self.gate, self.stack_fd = sock, page, gate, stack_fd
         self.reader = wire.Reader(wire.FROM_PARENT)
         self.inbox: deque[Frame] = deque()
+        self.calls = Unpacker()
         self.seen = 0  # the freeze last seen by claim
         self.began = 0.0  # its last task; the task can write into the page, and not here
         self.pid = os.getpid()
@@ -83,7 +85,7 @@ class Loop:
         try:
             parts = body if isinstance(body, tuple) else (body,)
             size = parcel.size(parts)
-            head = wire.head(kind, size, task=task, extra=extra, position=position)
+            head = wire.pack_head(kind, extra, position, task, size)
             self.writing = True
             if self.shared:
                 shared = self.lock.acquire()
@@ -176,30 +178,34 @@ class Loop:
 
     def run_task(self, frame: Frame) -> None:
         """Run one claimed task and answer for it."""
-        page, gate = self.page, self.gate
+        page, gate, id, body = self.page, self.gate, frame.task, frame.body
         gate.reset()
-        now = time.monotonic()
-        page.f64[pages.STARTED_AT] = self.began = now
+        page.f64[pages.STARTED_AT] = self.began = time.monotonic()
         page.u8[pages.LOOKED] = 0
-        page.u64[pages.CURRENT_TASK] = frame.task
+        page.u64[pages.CURRENT_TASK] = id
         if page.u32[pages.DUMPS]:
             os.lseek(self.stack_fd, pages.PAGE_BYTES, os.SEEK_SET)
             page.u32[pages.DUMPS] = 0
-        body = memoryview(frame.body)
+        options = DEFAULT
         try:
-            options = Options(*wire.loads(body[: frame.extra])) if frame.extra else DEFAULT
-            # Whoever sets a token tells this task's future only then: it may have come here meanwhile.
-            if (reason := next((token.reason for token in options.tokens if token.is_set()), None)) is not None:
-                self._answer(Kind.STOPPED, pack_stop(reason, None), frame.task, wire.UNBEGUN)
-                page.u64[pages.CURRENT_TASK] = 0
-                return
-            call = parcel.unpack(body[frame.extra :])
-            task = self._running(frame.task, call[0], options, now)
-            if options.carried:
-                call = bind(options.carried, call)
+            if frame.extra:
+                options = Options(*wire.loads(memoryview(body)[: frame.extra]))
+                for token in options.tokens:
+                    # Whoever sets a token tells this task's future only then: it may have come here meanwhile.
+                    if token.is_set():
+                        self._answer(Kind.STOPPED, pack_stop(token.reason, None), id, wire.UNBEGUN)
+                        page.u64[pages.CURRENT_TASK] = 0
+                        return
+                body = memoryview(body)[frame.extra :]
+            call = self.calls.unpack(body)
+            task = intask.Running(id, call[0], page, gate, self.say)
+            if frame.extra:
+                self._inform(task, options)
+                if options.carried:
+                    call = bind(options.carried, call)
         except BaseException as unreadable:
             unreadable.add_note("(raised while the worker read the task's function and arguments)")
-            self._answer_error(frame.task, unreadable, None)
+            self._answer_error(id, unreadable, None)
             page.u64[pages.CURRENT_TASK] = 0
             return
         del body, frame
@@ -225,17 +231,14 @@ class Loop:
             self._answer_error(task.id, error, task)
         page.u64[pages.CURRENT_TASK] = 0
 
-    def _running(self, task: int, function: object, options: Options, now: float) -> intask.Running:
-        deadline = options.deadline
+    def _inform(self, task: intask.Running, options: Options) -> None:
+        """Let *task* know what was said of it."""
+        task.given, task.tokens, task.deadline = options.name, options.tokens, options.deadline
+        if options.context:
+            task.context = options.context
         if options.timeout_s is not None:
-            until = now + options.timeout_s
-            deadline = until if deadline is None else min(deadline, until)
-        name = options.name or getattr(function, "__qualname__", None) or type(function).__name__
-
-        def send(kind: Kind, body: "Part | tuple[Part, ...]") -> None:
-            self.say(kind, body, task)
-
-        return intask.Running(task, name, self.page, self.gate, send, options.tokens, deadline, options.context)
+            until = self.began + options.timeout_s
+            task.deadline = until if task.deadline is None else min(task.deadline, until)
 
     def _call(self, task: int, call: tuple[Callable[..., Any], Any, Any]) -> tuple[Any, BaseException | None]:
         """Call it with the gate open; return (value, None) or (anything, error)."""
@@ -330,10 +333,10 @@ def unpack_error(body: "bytes | bytearray | memoryview") -> tuple[str, memoryvie
     return str(view[start : start + size], "utf-8", "replace"), view[start + size :]
 
 
-def unpack_progress(body: "bytes | bytearray | memoryview") -> tuple[float, float]:
-    """Return (done, total) from a PROGRESS frame; total is NaN when it is not known."""
+def unpack_progress(body: "bytes | bytearray | memoryview") -> tuple[float, float | None]:
+    """Return (done, total) from a PROGRESS frame; total is None when it is not known."""
     done, total = _PROGRESS.unpack(body)
-    return done, total
+    return done, None if math.isnan(total) else total
 
 
 def _without_ours(error: BaseException) -> Any:
