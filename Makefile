@@ -1,4 +1,4 @@
-# make demo | test | check | test-all | cpython-suite | races | chaos | again | soak | parent-death | bench | bench-quick | clean
+# make demo | test | check | test-all | cpython-suite | races | chaos | again | soak | scale | parent-death | bench | bench-quick | clean
 #
 # Each target makes the virtual environment that it needs: .venv with the default Python, or
 # .venv-3.12 with `make test PYTHON=python3.12`.
@@ -105,6 +105,12 @@ races: $(VENV)/.test
 MINUTES ?= 5
 soak: $(VENV)/.bench
 	$(PY) bench/soak.py --minutes $(MINUTES) $(ARGS)
+
+# A million queued no-ops on 500 workers: some five minutes of two cores, 8 GB. TASKS=50000 WORKERS=50: seconds.
+# ARGS=--simulate: the pure machine with a million tasks and 10,000 workers, a minute.
+.PHONY: scale
+scale: $(VENV)/.base
+	$(PY) bench/scale.py $(call given,TASKS,--tasks) $(call given,WORKERS,--workers) $(ARGS)
 
 # Some minutes for each round of each case; every pool that bench/peers.py names, interleaved.
 bench: $(VENV)/.bench

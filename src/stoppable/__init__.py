@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stoppable.showing import show_progress as show_progress
     from stoppable.streaming import Stream as Stream
     from stoppable.terminated import Terminated as Terminated
+    from stoppable.worker.blocks import blocks as blocks
     from stoppable.worker.context import current_context as current_context
     from stoppable.worker.intask import beat as beat
     from stoppable.worker.intask import check as check
@@ -75,6 +76,7 @@ _HOMES = {
     "WorkerDied": "died",
     "WorkerStartError": "died",
     "beat": "worker.intask",
+    "blocks": "worker.blocks",
     "check": "worker.intask",
     "current_context": "worker.context",
     "current_token": "worker.intask",

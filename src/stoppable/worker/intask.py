@@ -112,6 +112,11 @@ def current() -> Running | None:
     return _task
 
 
+def reachable() -> bool:
+    """Say whether there is anything here that `check` looks at: a task, or a scope."""
+    return _task is not None or _scope.get() is not None
+
+
 def _flag_of(task: Running | None) -> Callable[[], bool]:
     flags = [scope.is_set for scope in _scopes]
     if task is not None:
