@@ -280,6 +280,17 @@ def test_tqdm_draws_on_request_and_starts_no_thread(what: str, capsys: pytest.Ca
     assert "4/4" in err
 
 
+def test_a_shell_derived_from_a_kernels_is_a_notebook_and_a_terminals_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behaviour 128. Colab's is derived; and IPython may be loaded where there is no shell at all."""
+    kernels = type("ZMQInteractiveShell", (), {})
+    shells = (kernels(), type("Shell", (kernels,), {})(), type("TerminalInteractiveShell", (), {})(), None)
+    chosen = []
+    for shell in shells:
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        chosen.append(bars._fitting())
+    assert chosen == ["tqdm", "tqdm", "line", "line"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["map", "block"])
 def test_on_a_terminal_rich_draws_and_puts_it_right_again(what: str) -> None:
