@@ -8,34 +8,36 @@ Invariants:
    the cancellation pass. The ladder bounds that wait, so no clock is needed here.
 2. A cancellation is neither swallowed nor made up. A task that somebody else stopped raises TaskStopped,
    which neither loop takes for its own cancellation.
-3. No thread is started, and the reactor's never waits for the loop.
+3. The reactor's thread never waits for the loop, and none is started but by `progress`, whose drawing may take its time.
 """
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeVar
 
 try:
-    import anyio
-    from anyio.lowlevel import checkpoint, checkpoint_if_cancelled, current_token
+    from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 except ImportError as missing:
     raise ImportError("stoppable.aio needs anyio 4.11 or later: pip install 'stoppable[async]'") from missing
 
 from stoppable import streaming
+from stoppable.bars import Style
 from stoppable.calls import Bound
 from stoppable.executor import ProcessPoolExecutor
 from stoppable.future import Future
-from stoppable.mapping import submit_each, tasks_ahead
+from stoppable.loops import all_ended, outlast, told, wait, wait_at_most
+from stoppable.mapping import counted, submit_each, tasks_ahead
+from stoppable.showing import Meter, Painter, painter_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Then = Callable[[Callable[[], object]], object]
 _AHEAD = 4  # tasks of a map for each worker, if the caller does not say
+_DRAWN_S = 5.0  # how long a terminal that takes nothing may hold up who ends a bar
 
-__all__ = ["Pool", "Results", "Stream", "result"]
+__all__ = ["Pool", "ProgressShown", "Results", "Stream", "result", "show_progress"]
 
 
 async def result(future: Future[T]) -> T:
@@ -58,7 +60,7 @@ async def result(future: Future[T]) -> T:
 async def _outcome(future: Future[T], stop: Callable[[], object]) -> T:
     """Do as `result`; *stop* is called if this is cancelled, and stops the future at least."""
     try:
-        await _wait(_told(_all_ended([future])), stop)
+        await wait(told(all_ended([future])), stop)
     except BaseException:
         if future.done() and not future.stopped():
             future.result()  # raises, if that is how the task ended
@@ -115,7 +117,12 @@ class Pool:
         return await result(self._target.submit(fn, *args, **kwargs))
 
     def map(
-        self, fn: Callable[..., T], *iterables: Iterable[Any], chunksize: int = 1, buffersize: int | None = None
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool | Style = False,
     ) -> "Results[T]":
         """Return an asynchronous iterator of `fn`'s results, in order, as `map(fn, *iterables)`.
 
@@ -125,14 +132,17 @@ class Pool:
             iterables: are pulled in this thread, so they must not block.
             chunksize: calls that travel as one task.
             buffersize: pull at most so many calls ahead of the results taken; None: four tasks for each worker.
+            progress: show on stderr how many calls have ended, and how far running tasks say they are, from the first
+                result that is asked for to the iterator's end; or the style of that, as for `show_progress`.
 
         Raises:
-            ValueError: *chunksize* or *buffersize* is below 1.
+            ValueError: *chunksize* or *buffersize* is below 1, or *progress* is no style.
             TypeError: *buffersize* is no integer.
+            ImportError: the library of *progress* is not there.
         """
         ahead = tasks_ahead(buffersize, chunksize) or _AHEAD * self._executor._max_workers
-        calls = zip(*iterables, strict=False)
-        return Results(submit_each(self._target.submit, fn, calls, chunksize), ahead, chunksize > 1)
+        submit, meter = counted(self._target.submit, fn, iterables, chunksize, progress)
+        return Results(submit_each(submit, fn, zip(*iterables, strict=False), chunksize), ahead, chunksize > 1, meter)
 
     def stream(self, fn: Callable[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> "Stream[T]":
         """Have `fn(*args, **kwargs)`, a generator, run in a worker; return an asynchronous iterator of its items.
@@ -157,11 +167,11 @@ class Pool:
             executor.stop(f"left by {kind.__name__}")
         if kind is GeneratorExit:  # the loop has dropped us: nothing may be awaited any more
             return False
-        over = _told(reactor.finished.then)
+        over = told(reactor.finished.then)
         if kind is None:
-            await _wait(over, lambda: executor.stop("the wait for its tasks was cancelled"))
+            await wait(over, lambda: executor.stop("the wait for its tasks was cancelled"))
         else:
-            await _outlast(over)
+            await outlast(over)
         executor.shutdown()  # joins the thread, which has nothing left to do
         return False
 
@@ -171,14 +181,16 @@ class Results(Generic[T]):
 
     A call that fails, and a cancellation, end it: the tasks that are left are stopped, and have ended before
     the error is raised. `aclose()` does the same, and so `contextlib.aclosing`. One that is merely
-    dropped, by a `break` say, stops its tasks too, but nobody waits for their end.
+    dropped, by a `break` say, stops its tasks too, but nobody waits for their end. So it is with its bars.
     """
 
-    __slots__ = ("_ahead", "_begun", "_chunked", "_futures", "_stopped", "_values")
+    __slots__ = ("_ahead", "_awaited", "_begun", "_chunked", "_futures", "_meter", "_painter", "_stopped", "_values")
 
-    def __init__(self, futures: Iterator[Future[Any]], ahead: int, chunked: bool) -> None:
+    def __init__(self, futures: Iterator[Future[Any]], ahead: int, chunked: bool, meter: Meter | None) -> None:
         self._futures, self._ahead, self._chunked = futures, ahead, chunked
+        self._meter, self._painter = meter, None if meter is None else meter.painter()
         self._begun: deque[Future[Any]] = deque()
+        self._awaited = 0  # tasks taken off that, and waited for now
         self._stopped: list[Future[Any]] = []
         self._values: list[T] = []  # that have come, the next one last
 
@@ -196,30 +208,46 @@ class Results(Generic[T]):
             raise
         except BaseException as error:
             self._stop()
-            await _outlast(_told(_all_ended(self._stopped)))
+            await outlast(told(all_ended(self._stopped)))
+            await _end(self._painter, raising=True)
             if isinstance(error, StopAsyncIteration):
                 raise RuntimeError("a call raised StopAsyncIteration") from error  # it would pass for the end
             raise
         if not self._values:
+            if not self._awaited:  # else there are others who take its last results
+                await _end(self._painter)
             raise StopAsyncIteration
         return self._values.pop()
 
     async def aclose(self) -> None:
         """Stop the tasks whose results were not taken, and wait until they have ended, also when cancelled."""
         self._stop()
-        await _wait(_told(_all_ended(self._stopped)), lambda: None)
+        try:
+            await wait(told(all_ended(self._stopped)), lambda: None)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            await _end(self._painter, raising=True)
+            raise
+        await _end(self._painter)
 
     def __del__(self) -> None:
         self._stop()
 
     async def _take(self) -> list[T]:
         """Return the values of the next task, the first one last; none at the end."""
+        if self._painter is not None and not self._painter.begun:
+            self._painter.start()
         self._fill()
         if not self._begun:
             return []
         # Taken off before it is waited for: who asks at the same time gets the next one.
         future = self._begun.popleft()
-        value = await _outcome(future, lambda: self._stop(future))
+        self._awaited += 1
+        try:
+            value = await _outcome(future, lambda: self._stop(future))
+        finally:
+            self._awaited -= 1
         self._fill()
         return value[::-1] if self._chunked else [value]
 
@@ -228,11 +256,15 @@ class Results(Generic[T]):
 
     def _stop(self, *taken: Future[Any]) -> None:
         self._futures, self._values = iter(()), []
+        if self._meter is not None:
+            self._meter.leave()
         # The last one first: those that run are stopped when none is left that would start in their place.
         for future in reversed([*taken, *self._begun]):
             future.stop("the iterator of map was closed, or cancelled, or a call of it has failed")
         self._stopped.extend(self._begun)
         self._begun.clear()
+        if self._painter is not None:
+            self._painter.end()
 
 
 class Stream(Generic[T]):
@@ -264,13 +296,13 @@ class Stream(Generic[T]):
             while raw is None and not ended:
                 raw, ended = inner._poll()
                 if raw is None and not ended:
-                    await _told(inner._feed.then).wait()
+                    await told(inner._feed.then).wait()
         except GeneratorExit:  # the loop has dropped us: nothing may be awaited any more
             inner.close()
             raise
         except BaseException:
             inner.close()
-            await _outlast(_told(_all_ended([inner.future])))
+            await outlast(told(all_ended([inner.future])))
             if not inner.future.stopped():
                 inner.future.result()  # raises, if that is how the task ended
             raise
@@ -282,7 +314,7 @@ class Stream(Generic[T]):
     async def aclose(self) -> None:
         """Stop the task if it has not ended, and wait until it has, also when cancelled; drop what was not taken."""
         self._inner.close()
-        await _wait(_told(_all_ended([self._inner.future])), lambda: None)
+        await wait(told(all_ended([self._inner.future])), lambda: None)
 
     async def __aenter__(self) -> Self:
         return self
@@ -297,67 +329,56 @@ class Stream(Generic[T]):
             await self.aclose()
         else:
             self._inner.close()
-            await _outlast(_told(_all_ended([self._inner.future])))
+            await outlast(told(all_ended([self._inner.future])))
         return False
 
 
-# --- waiting in a loop for what happens in another thread ---------------------------------------------
+# --- progress -----------------------------------------------------------------------------------------
 
 
-def _all_ended(futures: Sequence[Future[Any]]) -> Then:
-    def then(call: Callable[[], object]) -> None:
-        left = [None] * len(futures)
+class ProgressShown:
+    """An `async with` block during which progress is shown; `show_progress` makes it."""
 
-        def one_ended(_: object) -> None:
-            left.pop()
-            if not left:
-                call()
+    __slots__ = ("_painter",)
 
-        for future in futures:
-            future.add_done_callback(one_ended)
-        if not futures:
-            call()
+    def __init__(self, painter: Painter) -> None:
+        self._painter = painter
 
-    return then
+    async def __aenter__(self) -> Self:
+        self._painter.start()
+        return self
 
-
-def _told(then: Then) -> anyio.Event:
-    """Return an event that is set in this loop once what *then* tells of has happened, in whatever thread."""
-    # The loop's own way, since `anyio.from_thread` would have the reactor's thread wait for the loop.
-    loop: Any = current_token().native_token
-    soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
-    event = anyio.Event()
-
-    def wake() -> None:
-        try:
-            soon(event.set)
-        except RuntimeError:
-            pass  # the loop is over, and with it whoever waited
-
-    then(wake)
-    return event
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        """Show the last state, and end the thread that draws. Does not wait for tasks."""
+        if kind is GeneratorExit:  # the loop has dropped us: nothing may be awaited any more
+            self._painter.end()
+        else:
+            await _end(self._painter, raising=kind is not None)
+        return False
 
 
-async def _wait(event: anyio.Event, stop: Callable[[], object]) -> None:
-    """Wait for *event*. Whatever breaks this wait has *stop* called, and is raised when the event has come."""
-    try:
-        await event.wait()
-    except GeneratorExit:  # the loop has dropped us: nothing may be awaited any more
-        stop()
-        raise
-    except BaseException:
-        stop()
-        await _outlast(event)
-        raise
+def show_progress(what: Pool | ProcessPoolExecutor | Iterable[Future[Any]], style: Style = "auto") -> ProgressShown:
+    """Show on stderr how far a pool, or some futures, are, for use as `async with aio.show_progress(pool):`.
+
+    It is `stoppable.show_progress`, whose block can be left without holding up the loop.
+
+    Args and Raises: as for that.
+    """
+    return ProgressShown(painter_of(what.executor if isinstance(what, Pool) else what, style))
 
 
-async def _outlast(event: anyio.Event) -> None:
-    """Wait for *event*, however often this is cancelled. The caller raises something when it has come."""
-    while not event.is_set():
-        try:
-            with anyio.CancelScope(shield=True):
-                await event.wait()
-        except anyio.get_cancelled_exc_class():
-            # A second `Task.cancel()` of asyncio, which goes through the shield. `Task.cancelling()` counts it,
-            # so `asyncio.timeout` and `TaskGroup` miss nothing by the one CancelledError that is raised.
-            continue
+async def _end(painter: Painter | None, *, raising: bool = False) -> None:
+    """Have *painter* draw the last state, and wait for that; but not for ever, as the terminal may take nothing.
+
+    Args:
+        raising: the caller raises something afterwards, so no cancellation need come out of this.
+    """
+    if painter is None:
+        return
+    painter.end()
+    over = told(painter.finished.then)
+    await (outlast if raising else wait_at_most)(over, _DRAWN_S)
+    if over.is_set():
+        painter.join()

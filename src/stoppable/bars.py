@@ -79,7 +79,9 @@ def _fitting() -> Style:
 
 def _in_notebook() -> bool:
     shell = sys.modules.get("IPython")
-    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+    # By name, and of what it is derived from: importing ipykernel to ask takes a while, and Colab's is a class of its own.
+    kinds = () if shell is None else type(shell.get_ipython()).__mro__
+    return any(kind.__name__ == "ZMQInteractiveShell" for kind in kinds)
 
 
 def _count(done: float, total: float | None) -> str:
@@ -144,19 +146,22 @@ class _Rich:
 
     def draw(self, view: View) -> None:
         progress = self._progress
-        if self._whole is None:
-            self._whole = progress.add_task(self._title, total=None, count="")
-            progress.start()
-        progress.update(self._whole, completed=view.done, total=view.total, count=_count(view.done, view.total))
         shown = view.rows[:_MOST_ROWS]
         for gone in self._rows.keys() - {row.task for row in shown}:
             progress.remove_task(self._rows.pop(gone))
+        self._whole = self._put(self._whole, self._title, view.done, view.total)
         for row in shown:
-            if row.task not in self._rows:
-                self._rows[row.task] = progress.add_task(f"  {row.name}", total=None, count="")
-            count = _count(row.done, row.total)
-            progress.update(self._rows[row.task], completed=row.done, total=row.total, count=count)
+            self._rows[row.task] = self._put(self._rows.get(row.task), f"  {row.name}", row.done, row.total)
+        progress.start()  # the first time; then it does nothing
         progress.refresh()
+
+    def _put(self, bar: Any, title: str, done: float, total: float | None) -> Any:
+        count = _count(done, total)
+        if bar is None:
+            # All at once: what is added is drawn as it is. A float will do.
+            return self._progress.add_task(title, completed=done, total=total, count=count)  # type: ignore[arg-type]
+        self._progress.update(bar, completed=done, total=total, count=count)
+        return bar
 
     def close(self) -> None:
         self._progress.stop()
@@ -168,15 +173,29 @@ class _Tqdm:
     def __init__(self, title: str) -> None:
         in_cell = _in_notebook() and importlib.util.find_spec("ipywidgets") is not None
         whole: Any = importlib.import_module("tqdm.notebook" if in_cell else "tqdm").tqdm
-        # Else it starts a thread, for all bars of the process.
-        kind = type("Bar", (whole,), {"monitor_interval": 0})
-        self._bar = kind(desc=title, file=sys.stderr, total=None, unit=" tasks")
+        # Else it starts a thread, for all bars of the process; and `reset` would show an empty bar.
+        self._kind = type("Bar", (whole,), {"monitor_interval": 0, "refresh": lambda *_, **__: None})
+        self._refresh = whole.refresh
+        self._title = title
+        # Made with the first view: a notebook's bar without a total is short, and full.
+        self._bar: Any = None
 
     def draw(self, view: View) -> None:
+        if self._bar is None:
+            self._bar = self._kind(desc=self._title, file=sys.stderr, total=view.total, unit=" tasks")
         bar = self._bar
-        bar.total, bar.n = view.total, view.done
+        if bar.disable:  # by TQDM_DISABLE
+            return
+        if bar.total != view.total:
+            began = bar.start_t
+            bar.reset(view.total)  # the widget has a maximum of its own
+            bar.start_t = began
+        bar.n = view.done
         bar.set_postfix_str(", ".join(_share(row) for row in view.rows[:_MOST_ROWS]), refresh=False)
-        bar.refresh()
+        self._refresh(bar)
 
     def close(self) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
+            if sys.stderr is not None:
+                sys.stderr.flush()  # of a newline, which a notebook would show after what is printed next

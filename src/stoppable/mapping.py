@@ -33,26 +33,36 @@ def map_calls(
     """
     end = None if timeout is None else time.monotonic() + timeout
     ahead = tasks_ahead(buffersize, chunksize)
-    meter = _meter(function, iterables, progress) if progress else None
-    if meter is not None:
-        submit = _counted(submit, meter, chunksize)
+    submit, meter = counted(submit, function, iterables, chunksize, progress)
     futures = submit_each(submit, function, zip(*iterables, strict=False), chunksize)
     begun: deque[Future[Any]] = deque(islice(futures, ahead))
     return Results(begun, _results(begun, futures, end, chunksize > 1, meter))
 
 
-def _meter(function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], progress: bool | Style) -> Meter:
+def counted(
+    submit: Submit,
+    function: Callable[..., Any],
+    iterables: tuple[Iterable[Any], ...],
+    chunksize: int,
+    progress: bool | Style,
+) -> tuple[Submit, Meter | None]:
+    """Return *submit*, and None; or, if *progress* is to be shown, one that counts its calls, and what they are counted by.
+
+    Raises:
+        ValueError: *progress* is no style.
+        ImportError: its library is not there.
+    """
+    if not progress:
+        return submit, None
     style = bars.style_of("auto" if progress is True else str(progress))
     sizes = [len(each) for each in iterables if isinstance(each, Sized)]
     total = min(sizes) if sizes and len(sizes) == len(iterables) else None
-    return Meter(getattr(function, "__qualname__", "map"), total, style)
+    meter = Meter(getattr(function, "__qualname__", "map"), total, style)
 
-
-def _counted(submit: Submit, meter: Meter, chunksize: int) -> Submit:
-    def counted(function: Callable[..., Any], *args: Any) -> Future[Any]:
+    def counting(function: Callable[..., Any], *args: Any) -> Future[Any]:
         return meter.count(submit(function, *args), 1 if chunksize == 1 else len(args[1]))
 
-    return counted
+    return counting, meter
 
 
 def tasks_ahead(buffersize: int | None, chunksize: int) -> int | None:
@@ -130,6 +140,8 @@ def _results(
                 del value
                 yield hold.pop()
     finally:
+        if meter is not None:
+            meter.leave()
         # The last one first: those that run are stopped when none is left that would start in their place.
         for future in reversed(begun):
             future.cancel()

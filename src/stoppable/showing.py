@@ -4,7 +4,7 @@ What tasks say of themselves is read from memory that they share, so looking cos
 
 Invariants:
 1. The reactor's thread draws nothing. `map` draws in the thread that iterates; `show_progress`, whose block has work
-   of its own, in a thread that has ended when the block has been left.
+   of its own, and `stoppable.aio`, whose loop no terminal may hold up, in a thread that has ended when they have.
 2. What goes wrong in drawing is logged once, and ends the drawing, never the work.
 3. Nothing is written to stdout.
 """
@@ -50,7 +50,10 @@ class _Drawing:
         try:
             if self._bars is None:
                 self._bars = bars.make(self._title, self._style)
-            self._bars.draw(self._view())
+                self._bars.draw(self._view())
+                began = time.monotonic()  # what was imported for that is done with, and says nothing of the next time
+            else:
+                self._bars.draw(self._view())
         except Exception as error:
             self._failed(error)
         took = time.monotonic() - began
@@ -73,57 +76,101 @@ class _Drawing:
         log.warning("progress cannot be shown any more; the work goes on", exc_info=error)
 
 
+class Painter:
+    """A thread that draws until it is told that this is enough.
+
+    Attributes:
+        finished: happens when the last state has been drawn, and the terminal is as it was.
+    """
+
+    def __init__(self, drawing: _Drawing) -> None:
+        self._drawing = drawing
+        self._thread: threading.Thread | None = None
+        self._enough, self.finished = Latch(), Latch()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has begun, or is never to begin."""
+        return self._thread is not None or self._enough.is_set()
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            RuntimeError: it has begun before, or was told to end.
+        """
+        if self.begun:
+            raise RuntimeError("a block that shows progress is used once; make a new one")
+        self._thread = threading.Thread(target=self._run, name="stoppable-progress", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Have the last state drawn, and no more. Does not wait; a second call does nothing."""
+        self._enough.set()
+        if self._thread is None:
+            self.finished.set()
+
+    def join(self) -> None:
+        """Wait for the end of the thread, which has nothing left to do once it is `finished`."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._enough.wait(_EVERY_S):
+                self._drawing.draw()
+            self._drawing.close()
+        finally:
+            self.finished.set()
+
+
 # --- of a pool, or of futures ------------------------------------------------------------------------------
+
+
+def painter_of(what: "ProcessPoolExecutor | Iterable[Future[Any]]", style: Style) -> Painter:
+    """Return what draws a pool, or futures.
+
+    Raises:
+        TypeError: *what* is neither.
+        ValueError, ImportError: as for `show_progress`.
+    """
+    style = bars.style_of(style)
+    if isinstance(what, Iterable):
+        futures = list(what)
+        return Painter(_Drawing("tasks", style, lambda: _view_of(futures)))
+    if not hasattr(what, "statistics"):
+        raise TypeError(f"show_progress() needs a pool or futures, was given {what!r}")
+    base = what.statistics()
+    ended = base.submitted - base.pending - base.running
+    return Painter(_Drawing(what.name, style, lambda: _view_of_pool(what, ended)))
 
 
 class ProgressShown:
     """A block during which progress is shown; `show_progress` makes it."""
 
-    def __init__(self, what: "ProcessPoolExecutor | Iterable[Future[Any]]", style: Style) -> None:
-        if isinstance(what, Iterable):
-            futures = list(what)
-            title, view = "tasks", lambda: _view_of(futures)
-        elif not hasattr(what, "statistics"):
-            raise TypeError(f"show_progress() needs a pool or futures, was given {what!r}")
-        else:
-            base = what.statistics()
-            ended = base.submitted - base.pending - base.running
-            title, view = what.name, lambda: _view_of_pool(what, ended)
-        self._drawing = _Drawing(title, style, view)
-        self._left, self._over = Latch(), Latch()
-        self._thread: threading.Thread | None = None
+    def __init__(self, painter: Painter) -> None:
+        self._painter = painter
 
     def __enter__(self) -> Self:
-        if self._thread is not None:
-            raise RuntimeError("a block that shows progress is used once; make a new one")
-        self._thread = threading.Thread(target=self._run, name="stoppable-progress", daemon=True)
-        self._thread.start()
+        self._painter.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
         """Show the last state, and end the thread. Does not wait for tasks."""
+        painter = self._painter
         pressed: KeyboardInterrupt | None = None
-        while not self._over.is_set():
+        while not painter.finished.is_set():
             try:
-                self._left.set()
-                self._over.wait()
+                painter.end()
+                painter.finished.wait()
             except KeyboardInterrupt as press:  # the terminal is put right first, which takes no time
                 pressed = press
-        assert self._thread is not None
-        self._thread.join()
+        painter.join()
         if pressed is not None and kind is None:
             raise pressed
         return False
-
-    def _run(self) -> None:
-        try:
-            while not self._left.wait(_EVERY_S):
-                self._drawing.draw()
-            self._drawing.close()
-        finally:
-            self._over.set()
 
 
 def show_progress(what: "ProcessPoolExecutor | Iterable[Future[Any]]", style: Style = "auto") -> ProgressShown:
@@ -141,7 +188,7 @@ def show_progress(what: "ProcessPoolExecutor | Iterable[Future[Any]]", style: St
         ValueError: there is no such *style*.
         ImportError: its library is not there: `pip install 'stoppable[progress]'`.
     """
-    return ProgressShown(what, bars.style_of(style))
+    return ProgressShown(painter_of(what, style))
 
 
 def _view_of_pool(pool: "ProcessPoolExecutor", before: int) -> View:
@@ -177,6 +224,8 @@ def _running(reactor: "Reactor") -> Iterator[Row]:
 class Meter:
     """How far a `map` is. Drawn by the thread that iterates over its results, while it waits and when it takes one.
 
+    Or, in a loop, by its `painter`.
+
     Args:
         total: calls; None: not known.
         style: of the bars.
@@ -190,10 +239,15 @@ class Meter:
         self._reactor: Reactor | None = None
         self._drawing = _Drawing(title, style, self._view)
 
+    def painter(self) -> Painter:
+        """Return what draws it in a thread of its own."""
+        return Painter(self._drawing)
+
     def count(self, future: Future[Any], calls: int) -> Future[Any]:
         """Count *future*, which has so many *calls*, when it has ended; return it."""
         if future._task is None:  # it does not pickle
-            self._done += calls
+            with self._lock:
+                self._done += calls
         else:
             self._reactor = future._reactor
             self._calls[future._task.id] = calls
@@ -210,6 +264,11 @@ class Meter:
             concurrent.futures.wait([future], left)
             self._drawing.draw()
         self._ended(future)  # its callbacks may still be to come
+
+    def leave(self) -> None:
+        """Count no more: what ends from now on was stopped, and a bar that ran to its end by that would be a lie."""
+        with self._lock:
+            self._calls.clear()
 
     def close(self) -> None:
         """Draw the last state, and end drawing."""
