@@ -11,7 +11,7 @@ import concurrent.futures
 import threading
 from collections.abc import Callable
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stoppable.latch import Condition, Waiters
 
@@ -35,14 +35,16 @@ class BareFuture(concurrent.futures.Future[T], Generic[T]):
         """Make one that is pending."""
         # Not `super().__init__()`: it makes a `threading.Condition`, which costs as much as the rest of a submit.
 
-    @property
-    def _condition(self) -> Any:  # type: ignore[override]  # it is only ever read
-        """All of a condition that the standard class uses."""
-        if self._own is None:
-            with UNOWNED:
-                self.__dict__.setdefault("_waiters", Waiters())
-                self.__dict__.setdefault("_own", Condition())
-        return self._own
+    if not TYPE_CHECKING:  # to a type checker it is the attribute that the standard class declares
+
+        @property
+        def _condition(self) -> Condition:
+            """All of a condition that the standard class uses."""
+            if self._own is None:
+                with UNOWNED:
+                    self.__dict__.setdefault("_waiters", Waiters())
+                    self.__dict__.setdefault("_own", Condition())
+            return self._own
 
     def done(self) -> bool:
         """Return whether the task has ended."""
@@ -69,7 +71,8 @@ class BareFuture(concurrent.futures.Future[T], Generic[T]):
         Raises:
             TimeoutError: *timeout* seconds have passed.
         """
-        if self._state not in ENDED and not self._condition.wait_until(self.done, timeout):
+        condition: Any = self._condition if self._state not in ENDED else None
+        if condition is not None and not condition.wait_until(self.done, timeout):
             raise TimeoutError
 
     def _finish_value(self, value: T) -> None:
