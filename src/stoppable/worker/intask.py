@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from stoppable import wire
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["beat", "check", "current_token", "progress", "publish", "shield", "sleep"]
 
 
+_NO_CONTEXT: Mapping[str, Any] = {}  # a plain one, which pickles
+
+
 class Running:
     """The task that runs in this process. Made by the worker's loop, read by the functions below.
 
@@ -40,7 +42,7 @@ class Running:
 
     tokens: "tuple[StopToken, ...]" = ()
     deadline: float | None = None
-    context: Mapping[str, Any] = MappingProxyType({})
+    context: Mapping[str, Any] = _NO_CONTEXT
     token: "StopToken | None" = None  # made when first asked for
     reported = False  # progress() was called
     tracked = False  # track() says how far it is
