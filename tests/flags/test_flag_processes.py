@@ -17,6 +17,7 @@ import pytest
 import flag_processes as ways
 from stoppable.errors import StopRequested
 from stoppable.flags import Event, StopToken, slab
+from stoppable.flags import owner as owner_module
 from stoppable.flags.collect import gathering
 from stoppable.flags.owner import trust_owner
 from stoppable.reason import StopKind
@@ -272,6 +273,35 @@ def test_the_watch_ends_with_the_last_token_of_another_process() -> None:
         assert len(ways.threads_named("stoppable-owner-watch")) == 1
         del flags
         gc.collect()
+        ways.until(lambda: not ways.threads_named("stoppable-owner-watch"))
+        owner.stdin.close()
+
+
+def test_a_token_may_go_while_the_watch_is_held_and_the_watch_ends_all_the_same() -> None:
+    """As at the interpreter's end, which freezes the watching thread wherever it is: there the lock is held for ever."""
+    with ways.program(OWNER) as owner:
+        assert owner.stdout is not None
+        assert owner.stdin is not None
+        flags = pickle.load(owner.stdout)
+        held, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with owner_module._watch.lock:
+                held.set()
+                release.wait(ways.HANG_S)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert held.wait(ways.HANG_S)
+        began = time.monotonic()
+        del flags
+        gc.collect()
+        assert time.monotonic() - began < ways.HANG_S / 2, "it waited for the lock"
+        release.set()
+        holder.join()
+        # The holder was no thread that looks when it lets go: as `add`, it has to ring.
+        with owner_module._watch.lock:
+            owner_module._watch._ring()
         ways.until(lambda: not ways.threads_named("stoppable-owner-watch"))
         owner.stdin.close()
 

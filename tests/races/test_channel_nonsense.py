@@ -25,7 +25,7 @@ class FakeReactor:
 
     def __init__(self) -> None:
         self.watch = Watch()
-        self.machine = SimpleNamespace(ahead=1)
+        self.machine = SimpleNamespace(ahead=1, size=2)
         self.fed: list[ev.Event] = []
         self.at_first: Any = None
 

@@ -50,7 +50,8 @@ class _Watch:
     """The thread and what it watches. `lock` guards all but `pidfds`, which is the thread's own.
 
     The lock may be taken again by the thread that holds it: a chunk may go (`_gone`) in the garbage
-    collector, at any line.
+    collector, at any line. Who finds it taken there does not wait for it: when the interpreter ends, our thread
+    is frozen wherever it is, with the lock, perhaps, and the chunks go after that.
     """
 
     def __init__(self) -> None:
@@ -60,6 +61,7 @@ class _Watch:
         self.bell = -1  # written to wake the thread
         self.ear = -1  # the same number if it is an eventfd
         self.pidfds: dict[Process, int] = {}
+        self.missed = False  # a chunk has gone, and nobody may have rung for it
 
     def add(self, chunk: Chunk) -> None:
         with self.lock:
@@ -80,9 +82,13 @@ class _Watch:
             self.thread = thread
 
     def _gone(self, ref: "weakref.ref[Chunk]") -> None:
-        with self.lock:
-            self.chunks.discard(ref)
-            self._ring()
+        self.chunks.discard(ref)
+        self.missed = True  # before the lock is tried: the thread looks at it once it has given the lock back
+        if self.lock.acquire(blocking=False):
+            try:
+                self._ring()
+            finally:
+                self.lock.release()
 
     def _ring(self) -> None:
         if self.bell >= 0:
@@ -98,7 +104,10 @@ class _Watch:
 
     def _run(self) -> None:
         while self._look():
-            self._sleep()
+            if self.missed:
+                self.missed = False
+            else:
+                self._sleep()
 
     def _look(self) -> bool:
         """Set the flags of dead owners; return whether there is anything left to watch."""
