@@ -15,6 +15,7 @@ from peer import Cannot, Peer
 
 WORKERS = 2
 PULLS = 100_000  # so many items pulled for a hundred results count as endless
+LONG_S = 6.0  # so long goes on what would not end
 Numbers = dict[str, float | str]
 
 
@@ -151,26 +152,27 @@ def head_of_line(kind: type[Peer]) -> Numbers:
 
 def endless(kind: type[Peer], taken: int = 100, pulls: int = PULLS) -> Numbers:
     """An input without end: how many items the pool has pulled when a hundred results were taken, and a moment later."""
-    pulled = 0
+    pulled, until = 0, 0.0
 
     def items() -> Iterator[int]:
         nonlocal pulled
         for number in itertools.count():
             pulled += 1
-            if pulled > pulls:
-                raise Cannot(f"endless: it pulls all that there is, {pulls:,} items and more")
+            if pulled > pulls or time.monotonic() > until:
+                raise Cannot(f"endless: it pulls all that there is, {pulled - 1:,} items and more")
             yield number
 
     async def body(peer: Peer) -> Numbers:
+        nonlocal until
+        until = time.monotonic() + LONG_S
         for _ in itertools.islice(peer.stream(work.noop, items()), taken):
             pass
         # A pool that pulls in a thread goes on with that.
-        until = time.monotonic() + 8
         seen, before = pulled, -1
         while pulled != before and pulled <= pulls and time.monotonic() < until:
             before = pulled
             time.sleep(0.3)
-        if pulled > pulls or pulled != before:
+        if pulled > pulls or pulled != before or time.monotonic() >= until:
             raise Cannot(f"endless: {seen:,} pulled with the last result, and it goes on")
         return {"pulled": float(pulled)}
 
@@ -180,17 +182,18 @@ def endless(kind: type[Peer], taken: int = 100, pulls: int = PULLS) -> Numbers:
 def queue(kind: type[Peer], count: int = 30_000) -> Numbers:
     """What a task that waits costs: the time to submit it, and the parent's memory."""
 
-    if not kind.queues:
-        raise Cannot("it has no queue: a call that waits is a task of the event loop")
+    if kind.no_queue:
+        raise Cannot(kind.no_queue)
 
     async def body(peer: Peer) -> Numbers:
         for _ in range(WORKERS):
             peer.submit(work.nap, 30.0)
         await peer.sleep(0.2)
         before, start = processes.rss_bytes(), time.perf_counter()
-        handles = [peer.submit(work.noop, None) for _ in range(count)]
+        handles: list[Any] = []
+        while len(handles) < count and time.perf_counter() < start + LONG_S:
+            handles += [peer.submit(work.noop, None) for _ in range(1000)]
         took, after = time.perf_counter() - start, processes.rss_bytes()
-        del handles
-        return {"submit_us": took / count * 1e6, "queued_bytes": (after - before) / count}
+        return {"submit_us": took / len(handles) * 1e6, "queued_bytes": (after - before) / len(handles)}
 
     return in_pool(kind, body)

@@ -22,7 +22,7 @@ class Peer:
 
     package: str | None = None  # on the package index; None: part of Python or of this project
     imports = ""  # the statement that a program needs before it can make the pool
-    queues = True  # whether a task that was submitted waits in the pool
+    no_queue = ""  # why a task that was submitted cannot wait in the pool; empty: it can
     forks = False  # whether a worker inherits what this process has
 
     def __init__(self, workers: int) -> None:

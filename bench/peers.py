@@ -155,6 +155,7 @@ class Pebble(Peer):
 class Deadpool(Peer):
     package = "deadpool-executor"
     imports = "from deadpool import Deadpool"
+    no_queue = "submit() itself waits once 1,000 tasks do (max_backlog)"
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)

@@ -20,7 +20,7 @@ class _Call:
 class _Async(Peer):
     """A pool for Trio: a handle is a child of the nursery that a case runs in."""
 
-    queues = False
+    no_queue = "it has no queue: a call that waits is a task of the event loop"
 
     def run(self, body: Body) -> Any:
         import trio
