@@ -112,12 +112,14 @@ soak: $(VENV)/.bench
 scale: $(VENV)/.base
 	$(PY) bench/scale.py $(call given,TASKS,--tasks) $(call given,WORKERS,--workers) $(ARGS)
 
-# Some minutes for each round of each case; every pool that bench/peers.py names, interleaved.
+# Every row of the table for every pool that bench/peers.py names, interleaved: three rounds, some ten minutes each.
+# ARGS="--rounds 1 --cases stops,asks --peers stoppable,pebble --out /tmp/bench": less of it, elsewhere.
 bench: $(VENV)/.bench
 	$(PY) bench/run.py $(ARGS)
 
+# What shows most, against five of them: a few minutes. Its table is not kept.
 bench-quick: $(VENV)/.bench
-	$(PY) bench/run.py --rounds 1 --cases noops,chunks,round_trip,efficiency,arrays,life --peers stoppable,"stdlib fork",mp.Pool,pebble,loky $(ARGS)
+	$(PY) bench/run.py --rounds 1 --cases flag,noops,chunks,round_trip,efficiency,arrays,stops,life --peers stoppable,"stdlib fork",mp.Pool,pebble,anyio --out build/bench-quick $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -1,6 +1,6 @@
 """What looking at a flag costs, next to threading.Event in the same run, and next to a Manager's event.
 
-    python bench/flag_cost.py
+    python bench/flag_cost.py     # more of it than the case `flag` of run.py, for whoever works on flags
 
 Each line is the best of several interleaved rounds, so that a busy machine slows all of them alike.
 The bound that the project keeps: is_set() of an Event and of a token without deadline or parent
@@ -21,10 +21,10 @@ from stoppable.flags.words import Word
 ROUNDS, CALLS = 25, 20_000
 
 
-def measure(statements: dict[str, tuple[str, object]]) -> dict[str, float]:
+def measure(statements: dict[str, tuple[str, object]], rounds: int = ROUNDS) -> dict[str, float]:
     """Return nanoseconds for each statement, in which x is the object given with it."""
     best = dict.fromkeys(statements, float("inf"))
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, (statement, x) in statements.items():
             took_s = timeit.timeit(statement, globals={"x": x}, number=CALLS)
             best[name] = min(best[name], took_s / CALLS * 1e9)
@@ -33,6 +33,27 @@ def measure(statements: dict[str, tuple[str, object]]) -> dict[str, float]:
 
 def measure_once(what: Callable[[], object], calls: int) -> float:
     return min(timeit.repeat(what, number=calls, repeat=5)) / calls * 1e9
+
+
+def in_a_worker(rounds: int) -> dict[str, float]:
+    """Return nanoseconds of a look at each flag in the task that this runs as; how many times ours goes into a Manager's."""
+    import stoppable
+
+    found = measure(
+        {
+            "threading_ns": ("x.is_set()", threading.Event()),
+            "event_ns": ("x.is_set()", Event()),
+            "token_ns": ("x.is_set()", stoppable.current_token()),
+            "token_check_ns": ("x.check()", stoppable.current_token()),
+            "check_ns": ("x()", stoppable.check),
+        },
+        rounds,
+    )
+    found["multiprocessing_ns"] = measure_once(multiprocessing.Event().is_set, 5000)
+    with multiprocessing.Manager() as manager:
+        found["manager_ns"] = measure_once(manager.Event().is_set, 300)
+    found["manager_times"] = found["manager_ns"] / found["event_ns"]
+    return found
 
 
 def answer(go: Event, back: Event) -> None:

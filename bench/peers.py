@@ -1,4 +1,4 @@
-"""The pools that are measured, each behind the same few methods.
+"""The pools that are measured, each behind the methods of `Peer`.
 
 A peer that cannot do something raises `Cannot`, and the table says so. Nothing here makes a peer
 slower than its own documentation would: each is used in the way its authors show.
@@ -7,72 +7,49 @@ slower than its own documentation would: each is used in the way its authors sho
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Iterator
 from typing import Any
 
-Fn = Callable[..., Any]
+from peer import Cannot, Fn, Peer
+from peers_trio import AnyioProcess, TrioParallel
 
-
-class Cannot(Exception):
-    """This pool has no way to do that."""
-
-
-class Peer:
-    """A pool of *workers* processes. `submit` returns a handle, `get` waits for its result."""
-
-    package: str | None = None  # on the package index; None: part of Python or of this project
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-
-    def submit(self, fn: Fn, *args: Any) -> Any:
-        return self.pool.submit(fn, *args)  # type: ignore[attr-defined]
-
-    def get(self, handle: Any) -> Any:
-        return handle.result()
-
-    def map(self, fn: Fn, items: list[Any], chunk: int) -> list[Any]:
-        return list(self.pool.map(fn, items, chunksize=chunk))  # type: ignore[attr-defined]
-
-    def get_all(self, calls: list[tuple[Any, ...]]) -> list[Any]:
-        """Make all calls at once and return their results."""
-        handles = [self.submit(*call) for call in calls]
-        return [self.get(handle) for handle in handles]
-
-    def stop(self, handle: Any) -> None:
-        """End the running task by force; return at once."""
-        raise Cannot
-
-    def ask(self, handle: Any) -> None:
-        """Ask the running task to end, in this pool's own way; return at once."""
-        raise Cannot
-
-    def close(self) -> None:
-        self.pool.shutdown()  # type: ignore[attr-defined]
+FUTURES = "from concurrent.futures import process"
 
 
 class Stoppable(Peer):
+    imports = "from stoppable import ProcessPoolExecutor"
+
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
         import stoppable
 
         self.pool = stoppable.ProcessPoolExecutor(workers)
 
+    def stream(self, fn: Fn, items: Iterator[Any]) -> Iterator[Any]:
+        return self.pool.map(fn, items, buffersize=2 * self.workers)
+
     def stop(self, handle: Any) -> None:
         handle.kill()
 
-    def ask(self, handle: Any) -> None:
-        handle.stop()
+    def interrupt(self, handle: Any) -> None:
+        handle.stop(at="interrupt")
 
 
 class _Standard(Peer):
     method = ""
+    imports = FUTURES
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
         from concurrent.futures import ProcessPoolExecutor
 
         self.pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(self.method))
+
+    def stream(self, fn: Fn, items: Iterator[Any]) -> Iterator[Any]:
+        ahead = {"buffersize": 2 * self.workers} if sys.version_info >= (3, 14) else {}
+        return self.pool.map(fn, items, **ahead)
 
     def stop(self, handle: Any) -> None:
         """Kill every worker: the standard executor can end no single task."""
@@ -82,6 +59,7 @@ class _Standard(Peer):
 
 class StandardFork(_Standard):
     method = "fork"
+    forks = True
 
 
 class StandardForkserver(_Standard):
@@ -93,6 +71,9 @@ class StandardSpawn(_Standard):
 
 
 class MultiprocessingPool(Peer):
+    imports = "import multiprocessing.pool"
+    forks = True
+
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
         self.pool = multiprocessing.get_context("fork").Pool(workers)
@@ -106,6 +87,12 @@ class MultiprocessingPool(Peer):
     def map(self, fn: Fn, items: list[Any], chunk: int) -> list[Any]:
         return self.pool.map(fn, items, chunk)
 
+    def stream(self, fn: Fn, items: Iterator[Any]) -> Iterator[Any]:
+        return self.pool.imap(fn, items)
+
+    def stop(self, handle: Any) -> None:
+        raise Cannot("terminate() ends the whole pool, and the handles never say so")
+
     def close(self) -> None:
         pool: Any = self.pool
         pool.close()
@@ -114,6 +101,7 @@ class MultiprocessingPool(Peer):
 
 class Billiard(MultiprocessingPool):
     package = "billiard"
+    imports = "import billiard.pool"
 
     def __init__(self, workers: int) -> None:
         Peer.__init__(self, workers)
@@ -122,11 +110,23 @@ class Billiard(MultiprocessingPool):
         self.pool = billiard.Pool(workers)
 
     def stop(self, handle: Any) -> None:
-        handle.terminate(signal.SIGKILL)
+        self.pool.terminate_job(self._pid(handle), signal.SIGKILL)
+
+    def interrupt(self, handle: Any) -> None:
+        """Raise SoftTimeLimitExceeded, as Celery's `revoke(terminate=True, signal="SIGUSR1")` does."""
+        self.pool.terminate_job(self._pid(handle), signal.SIGUSR1)
+
+    def _pid(self, handle: Any) -> int:
+        while handle._worker_pid is None:  # the worker has said so before the task began; a thread here has to read it
+            time.sleep(0.0001)
+        pid: int = handle._worker_pid
+        return pid
 
 
 class Pebble(Peer):
     package = "pebble"
+    imports = "from pebble import ProcessPool"
+    forks = True
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
@@ -140,6 +140,9 @@ class Pebble(Peer):
     def map(self, fn: Fn, items: list[Any], chunk: int) -> list[Any]:
         return list(self.pool.map(fn, items, chunksize=chunk).result())
 
+    def stream(self, fn: Fn, items: Iterator[Any]) -> Iterator[Any]:
+        return iter(self.pool.map(fn, items).result())
+
     def stop(self, handle: Any) -> None:
         handle.cancel()
 
@@ -151,6 +154,8 @@ class Pebble(Peer):
 
 class Deadpool(Peer):
     package = "deadpool-executor"
+    imports = "from deadpool import Deadpool"
+    no_queue = "submit() itself waits once 1,000 tasks do (max_backlog)"
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
@@ -164,6 +169,7 @@ class Deadpool(Peer):
 
 class Loky(Peer):
     package = "loky"
+    imports = "from loky import ProcessPoolExecutor"
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
@@ -171,9 +177,15 @@ class Loky(Peer):
 
         self.pool = ProcessPoolExecutor(workers)
 
+    def stop(self, handle: Any) -> None:
+        """Kill every worker: it can end no single task."""
+        self.pool.shutdown(wait=False, kill_workers=True)
+
 
 class Mpire(Peer):
     package = "mpire"
+    imports = "from mpire import WorkerPool"
+    forks = True
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
@@ -190,12 +202,19 @@ class Mpire(Peer):
     def map(self, fn: Fn, items: list[Any], chunk: int) -> list[Any]:
         return list(self.pool.map(fn, items, chunk_size=chunk))
 
+    def stream(self, fn: Fn, items: Iterator[Any]) -> Iterator[Any]:
+        return self.pool.imap(fn, items)
+
+    def stop(self, handle: Any) -> None:
+        raise Cannot("terminate() ends the whole pool")
+
     def close(self) -> None:
         self.pool.stop_and_join()
 
 
 class Joblib(Peer):
     package = "joblib"
+    imports = "from joblib import Parallel, delayed"
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
@@ -205,56 +224,31 @@ class Joblib(Peer):
         self.parallel.__enter__()
 
     def submit(self, fn: Fn, *args: Any) -> Any:
-        return (fn, args)  # it has no futures: a call is made when its result is asked for
+        raise Cannot("no futures: a call is made when its result is asked for")
 
-    def get(self, handle: Any) -> Any:
-        fn, args = handle
+    async def call(self, fn: Fn, *args: Any) -> Any:
         return self.parallel([self.delayed(fn)(*args)])[0]
 
-    def get_all(self, calls: list[tuple[Any, ...]]) -> list[Any]:
+    async def all_of(self, calls: list[tuple[Any, ...]]) -> list[Any]:
         return list(self.parallel(self.delayed(fn)(*args) for fn, *args in calls))
 
     def map(self, fn: Fn, items: list[Any], chunk: int) -> list[Any]:
-        return list(self.parallel(self.delayed(fn)(item) for item in items))
+        from joblib import Parallel
+
+        return list(Parallel(n_jobs=self.workers, batch_size=chunk)(self.delayed(fn)(item) for item in items))
+
+    def stream(self, fn: Fn, items: Iterator[Any]) -> Iterator[Any]:
+        from joblib import Parallel
+
+        parallel = Parallel(n_jobs=self.workers, return_as="generator")
+        return iter(parallel(self.delayed(fn)(item) for item in items))
 
     def close(self) -> None:
+        """End its workers too: leaving the block only keeps them for the next one."""
+        from joblib.externals.loky import get_reusable_executor
+
         self.parallel.__exit__(None, None, None)
-
-
-class _Async(Peer):
-    """A pool for Trio: handles are made by `submit`, and a call runs when `get` or `get_all` is awaited."""
-
-    async def call(self, fn: Fn, *args: Any) -> Any:
-        raise NotImplementedError
-
-    def submit(self, fn: Fn, *args: Any) -> Any:
-        return (fn, args)
-
-    def get(self, handle: Any) -> Any:
-        raise Cannot  # `cases` awaits `call` in one event loop instead
-
-    def map(self, fn: Fn, items: list[Any], chunk: int) -> list[Any]:
-        raise Cannot
-
-    def close(self) -> None: ...
-
-
-class TrioParallel(_Async):
-    package = "trio-parallel"
-
-    async def call(self, fn: Fn, *args: Any) -> Any:
-        import trio_parallel
-
-        return await trio_parallel.run_sync(fn, *args, kill_on_cancel=True)
-
-
-class AnyioProcess(_Async):
-    package = "anyio"
-
-    async def call(self, fn: Fn, *args: Any) -> Any:
-        import anyio.to_process
-
-        return await anyio.to_process.run_sync(fn, *args, cancellable=True)
+        get_reusable_executor().shutdown(wait=True)
 
 
 PEERS: dict[str, type[Peer]] = {
