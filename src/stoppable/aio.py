@@ -142,7 +142,7 @@ class Pool:
         """
         ahead = tasks_ahead(buffersize, chunksize) or _AHEAD * self._executor._max_workers
         submit, meter = counted(self._target.submit, fn, iterables, chunksize, progress)
-        return Results(submit_each(submit, fn, zip(*iterables, strict=False), chunksize), ahead, chunksize > 1, meter)
+        return Results(submit_each(submit, fn, iterables, chunksize), ahead, chunksize > 1, meter)
 
     def stream(self, fn: Callable[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> "Stream[T]":
         """Have `fn(*args, **kwargs)`, a generator, run in a worker; return an asynchronous iterator of its items.

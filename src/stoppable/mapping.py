@@ -34,7 +34,7 @@ def map_calls(
     end = None if timeout is None else time.monotonic() + timeout
     ahead = tasks_ahead(buffersize, chunksize)
     submit, meter = counted(submit, function, iterables, chunksize, progress)
-    futures = submit_each(submit, function, zip(*iterables, strict=False), chunksize)
+    futures = submit_each(submit, function, iterables, chunksize)
     begun: deque[Future[Any]] = deque(islice(futures, ahead))
     return Results(begun, _results(begun, futures, end, chunksize > 1, meter))
 
@@ -84,15 +84,18 @@ def tasks_ahead(buffersize: int | None, chunksize: int) -> int | None:
 
 
 def submit_each(
-    submit: Submit, function: Callable[..., Any], calls: Iterator[tuple[Any, ...]], chunksize: int
+    submit: Submit, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], chunksize: int
 ) -> Iterator[Future[Any]]:
     """Yield the future of each call, or of each *chunksize* calls, whose value is then a list; submitted when asked for."""
     if chunksize == 1:
-        for args in calls:
+        for args in zip(*iterables, strict=False):
             yield submit(function, *args)
-    else:
-        while items := list(islice(calls, chunksize)):
-            yield submit(chunk, function, items)
+        return
+    # A tuple for each call would cost more than all else of a short one, so the arguments of one iterable travel bare.
+    bare = len(iterables) == 1
+    calls = iter(iterables[0]) if bare else zip(*iterables, strict=False)
+    while items := list(islice(calls, chunksize)):
+        yield submit(chunk, function, items, bare)
 
 
 class Results(Iterator[Any]):

@@ -383,6 +383,6 @@ def _flush() -> None:
             pass  # there is none, it was closed, or nobody reads it
 
 
-def chunk(function: Callable[..., Any], items: list[tuple[Any, ...]]) -> list[Any]:
-    """Call *function* with each of *items*; it is how `map` sends several calls as one task."""
-    return [function(*item) for item in items]
+def chunk(function: Callable[..., Any], items: list[Any], bare: bool) -> list[Any]:
+    """Call *function* with each of *items*, or with what is in it if they are not *bare*; several calls of `map` as one task."""
+    return [function(item) for item in items] if bare else [function(*item) for item in items]
