@@ -39,6 +39,8 @@ def in_pool(kind: type[Peer], body: Callable[[Peer], Coroutine[Any, Any, Numbers
 
 def noops(kind: type[Peer], count: int = 10_000) -> Numbers:
     """No-ops, a handle each: how many a second, and the processor time of this process and of all below it."""
+    if not kind.handles:
+        raise Cannot("it has no handle for each call, and sends them in batches")
 
     async def body(peer: Peer) -> Numbers:
         below, own, start = processes.cpu_below_s(os.getpid()), time.process_time(), time.perf_counter()

@@ -23,6 +23,7 @@ class Peer:
     package: str | None = None  # on the package index; None: part of Python or of this project
     imports = ""  # the statement that a program needs before it can make the pool
     no_queue = ""  # why a task that was submitted cannot wait in the pool; empty: it can
+    handles = True  # whether there is something to wait for, or to await, for each call
     forks = False  # whether a worker inherits what this process has
 
     def __init__(self, workers: int) -> None:

@@ -215,6 +215,7 @@ class Mpire(Peer):
 class Joblib(Peer):
     package = "joblib"
     imports = "from joblib import Parallel, delayed"
+    handles = False
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers)
