@@ -41,9 +41,11 @@ class BareFuture(concurrent.futures.Future[T], Generic[T]):
         def _condition(self) -> Condition:
             """All of a condition that the standard class uses."""
             if self._own is None:
+                waiters, own = Waiters(), Condition()
                 with UNOWNED:
-                    self.__dict__.setdefault("_waiters", Waiters())
-                    self.__dict__.setdefault("_own", Condition())
+                    if self._own is None:  # from here to the end of the block no signal handler can run
+                        self._waiters = waiters
+                        self._own = own
             return self._own
 
     def done(self) -> bool:

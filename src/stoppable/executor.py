@@ -15,14 +15,13 @@ from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+from stoppable import errors, wire
 from stoppable import options as checks
-from stoppable import wire
 from stoppable.callee import Packer
 from stoppable.calls import Calls
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.core.machine import Machine
-from stoppable.died import PoolBroken
 from stoppable.facts import Facts
 from stoppable.flags.collect import gathering
 from stoppable.flags.token import StopToken
@@ -271,7 +270,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
                     "cannot schedule new futures after interpreter shutdown, or in a pool that has failed"
                 )
             if reactor.hands.dead:
-                raise PoolBroken(f"the pool can start no workers: {reactor.hands.why_broken()}")
+                raise errors.PoolBroken(f"the pool can start no workers: {reactor.hands.why_broken()}")
             return reactor
         with self._lock:
             if self._reactor is None:

@@ -6,7 +6,6 @@ Only the waiting, and what is raised at the end, is here: who is stopped and why
 import os
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, get_args
@@ -15,6 +14,7 @@ from stoppable.calls import Calls
 from stoppable.errors import StopRequested
 from stoppable.flags.callbacks import Registration
 from stoppable.flags.token import StopToken
+from stoppable.frozen import Frozen
 from stoppable.future import Future
 from stoppable.latch import Sleepers
 from stoppable.members import Members, OnError, ending
@@ -28,8 +28,7 @@ from stoppable.worker.scopes import Scope
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
+class Outcome(Frozen, Generic[T]):
     """What became of one task of a group.
 
     Attributes:
@@ -37,8 +36,12 @@ class Outcome(Generic[T]):
         error: what ended it instead, TaskStopped if it was stopped; None if it returned.
     """
 
+    __slots__ = ("value", "error")
     value: T | None
     error: BaseException | None
+
+    def __init__(self, value: T | None, error: BaseException | None) -> None:
+        super().__init__(value, error)
 
     @property
     def ok(self) -> bool:
@@ -139,7 +142,7 @@ class TaskGroup(Calls):
         if os.getpid() != self._pid:
             raise RuntimeError(f"{self.name} belongs to process {self._pid}, of which this one is a fork")
         if options.scope is not members.scope.token:
-            options = replace(options, scope=members.scope.token)
+            options = options.but(SubmitOptions(scope=members.scope.token))
         if future is None:
             future = Future()
         members.enter(future)
@@ -160,7 +163,7 @@ class TaskGroup(Calls):
             raise RuntimeError(f"{self.name} was entered before; make a new one")
         scope = Scope(*self._limits, self.name)
         members = Members(scope, self.name, self._on_error, self._stop_when, self._kind, self._sleepers.wake)
-        self._options = replace(self._options, scope=scope.token)
+        self._options = self._options.but(SubmitOptions(scope=scope.token))
         self._watching = scope.token.on_stop(members.obey)
         self._made = members
         scope.enter()

@@ -4,10 +4,10 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from stoppable.core.ladder import StopPolicy
+from stoppable.frozen import Frozen
 
 if TYPE_CHECKING:
     from stoppable.flags.token import StopToken
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 Limits = tuple[float | None, float | None, float | None, int | None]
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitOptions:
+class SubmitOptions(Frozen):
     """Options of a task; None means the pool's own.
 
     Attributes:
@@ -42,20 +41,54 @@ class SubmitOptions:
         TypeError: a value is of the wrong type.
     """
 
-    timeout: float | None = None
-    deadline: float | None = None
-    policy: StopPolicy | None = None
-    token: "StopToken | None" = None
-    name: str | None = None
-    on_stopped: Callable[[Any], object] | None = None
-    watchdog: float | None = None
-    memory: float | str | None = None
-    on_done: Callable[[Any], object] | None = None
-    context: Mapping[str, Any] | None = None
-    buffersize: int | None = None
-    scope: "StopToken | None" = None
+    __slots__ = (
+        "timeout",
+        "deadline",
+        "policy",
+        "token",
+        "name",
+        "on_stopped",
+        "watchdog",
+        "memory",
+        "on_done",
+        "context",
+        "buffersize",
+        "scope",
+    )
+    timeout: float | None
+    deadline: float | None
+    policy: StopPolicy | None
+    token: "StopToken | None"
+    name: str | None
+    on_stopped: Callable[[Any], object] | None
+    watchdog: float | None
+    memory: float | str | None
+    on_done: Callable[[Any], object] | None
+    context: Mapping[str, Any] | None
+    buffersize: int | None
+    scope: "StopToken | None"
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        policy: StopPolicy | None = None,
+        token: "StopToken | None" = None,
+        name: str | None = None,
+        on_stopped: Callable[[Any], object] | None = None,
+        watchdog: float | None = None,
+        memory: float | str | None = None,
+        on_done: Callable[[Any], object] | None = None,
+        context: Mapping[str, Any] | None = None,
+        buffersize: int | None = None,
+        scope: "StopToken | None" = None,
+    ) -> None:
+        super().__init__(
+            timeout, deadline, policy, token, name, on_stopped, watchdog, memory, on_done, context, buffersize, scope
+        )
+        self._check()
+
+    def _check(self) -> None:
         seconds("timeout", self.timeout)
         positive_seconds("watchdog", self.watchdog)
         size_bytes("memory", self.memory)
@@ -86,8 +119,8 @@ class SubmitOptions:
 
     def but(self, other: "SubmitOptions") -> "SubmitOptions":
         """Return these options, but those of *other* where it has any."""
-        given = {field: value for field in self.__slots__ if (value := getattr(other, field)) is not None}
-        return replace(self, **given)
+        both = zip(self._values(), other._values(), strict=True)
+        return SubmitOptions(*(own if given is None else given for own, given in both))
 
     def limits(self, others: Limits) -> Limits:
         """Return the limits of a task with these options; of *others*, the pool's, those that are not given here."""

@@ -1,6 +1,5 @@
 """What can be said of a task and of a policy, and what is refused."""
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def test_a_policy_is_a_value_that_does_not_change() -> None:
     assert policy == StopPolicy(1, 0, INF)
     assert [policy.grace_s(rung) for rung in Rung] == [1, 0, INF, INF]
     assert StopPolicy(interruptible=False).grace_s(Rung.INTERRUPT) == 0
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="does not change"):
         policy.ask = 2  # type: ignore[misc]
     assert sum(StopPolicy().grace_s(rung) for rung in list(Rung)[:3]) == 9
 

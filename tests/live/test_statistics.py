@@ -1,6 +1,5 @@
 """What a pool counts."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -58,5 +57,5 @@ def test_each_task_is_counted_once_by_what_became_of_it(tmp_path: Path) -> None:
 def test_statistics_do_not_change() -> None:
     with ProcessPoolExecutor(1) as pool:
         numbers = pool.statistics()
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="does not change"):
         numbers.failed = 1  # type: ignore[misc]

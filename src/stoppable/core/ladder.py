@@ -11,14 +11,13 @@ use it alone. It must never look at a clock: the time is an argument, in seconds
 """
 
 import math
-from dataclasses import dataclass
 
+from stoppable.frozen import Frozen
 from stoppable.reason import StopKind
 from stoppable.rung import Rung
 
 
-@dataclass(frozen=True, slots=True)
-class StopPolicy:
+class StopPolicy(Frozen):
     """Seconds that each rung is given before the next one; kill is the last and has none.
 
     Args:
@@ -31,12 +30,16 @@ class StopPolicy:
         ValueError: a time is negative, NaN or not a number.
     """
 
-    ask: float = 5.0
-    interrupt: float = 2.0
-    terminate: float = 2.0
-    interruptible: bool = True
+    __slots__ = ("ask", "interrupt", "terminate", "interruptible")
+    ask: float
+    interrupt: float
+    terminate: float
+    interruptible: bool
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, ask: float = 5.0, interrupt: float = 2.0, terminate: float = 2.0, interruptible: bool = True
+    ) -> None:
+        super().__init__(ask, interrupt, terminate, interruptible)
         for name in ("ask", "interrupt", "terminate"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value < 0:

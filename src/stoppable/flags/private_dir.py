@@ -5,7 +5,6 @@ It refuses a folder that somebody else could have made or can write to.
 
 import os
 import stat
-import tempfile
 
 
 def folder() -> str:
@@ -14,6 +13,8 @@ def folder() -> str:
     Raises:
         PermissionError: somebody else owns it or may write to it.
     """
+    import tempfile  # five milliseconds, which nobody on Linux needs
+
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     where = os.path.join(tempfile.gettempdir(), f"stoppable-{user}")
     try:

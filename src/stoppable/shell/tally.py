@@ -5,9 +5,9 @@ Only the reactor's thread counts. A task that returned a value, without a stop, 
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from stoppable.core.events import End, Resolve
+from stoppable.frozen import Frozen
 from stoppable.reason import StopKind
 from stoppable.rung import Rung
 from stoppable.shell.task import Task
@@ -15,8 +15,7 @@ from stoppable.shell.task import Task
 _NEVER = "never started"
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Frozen):
     """Numbers of a pool since it was made, all of about the same moment.
 
     Attributes:
@@ -34,18 +33,50 @@ class Statistics:
         workers_retired: those told to leave, as worn out or no longer needed.
     """
 
-    submitted: int = 0
-    pending: int = 0
-    running: int = 0
-    returned: int = 0
-    failed: int = 0
-    died: int = 0
-    stopped: Mapping[str, int] = field(default_factory=dict)
-    timed_out: int = 0
-    climbed: Mapping[str, int] = field(default_factory=dict)
-    workers: int = 0
-    workers_started: int = 0
-    workers_retired: int = 0
+    __slots__ = (
+        "submitted",
+        "pending",
+        "running",
+        "returned",
+        "failed",
+        "died",
+        "stopped",
+        "timed_out",
+        "climbed",
+        "workers",
+        "workers_started",
+        "workers_retired",
+    )
+    submitted: int
+    pending: int
+    running: int
+    returned: int
+    failed: int
+    died: int
+    stopped: Mapping[str, int]
+    timed_out: int
+    climbed: Mapping[str, int]
+    workers: int
+    workers_started: int
+    workers_retired: int
+
+    def __init__(
+        self,
+        submitted: int = 0,
+        pending: int = 0,
+        running: int = 0,
+        returned: int = 0,
+        failed: int = 0,
+        died: int = 0,
+        stopped: Mapping[str, int] | None = None,
+        timed_out: int = 0,
+        climbed: Mapping[str, int] | None = None,
+        workers: int = 0,
+        workers_started: int = 0,
+        workers_retired: int = 0,
+    ) -> None:
+        ended = returned, failed, died, stopped or {}, timed_out, climbed or {}
+        super().__init__(submitted, pending, running, *ended, workers, workers_started, workers_retired)
 
 
 class Tally:

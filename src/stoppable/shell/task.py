@@ -3,13 +3,12 @@
 import logging
 import reprlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from stoppable import parcel, wire
+from stoppable import errors, parcel, wire
 from stoppable.core.events import End, Resolve, TaskId
-from stoppable.died import RemoteTraceback, WorkerDied, WorkerStartError
 from stoppable.errors import MemoryExceeded, StopRequested, TaskStopped, TaskTimeout
+from stoppable.frozen import Frozen
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.feed import Feed
@@ -75,8 +74,7 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Frozen):
     """What is known of a task besides its value: its name, its time, and what a stop did to it.
 
     Attributes:
@@ -89,11 +87,22 @@ class Report:
             None if it has not answered (yet, or because its worker has ended).
     """
 
+    __slots__ = ("reason", "rungs", "stack", "name", "seconds")
     reason: StopReason | None
     rungs: tuple[tuple[Rung, float], ...]
     stack: str | None
-    name: str = ""
-    seconds: float | None = None
+    name: str
+    seconds: float | None
+
+    def __init__(
+        self,
+        reason: StopReason | None,
+        rungs: tuple[tuple[Rung, float], ...],
+        stack: str | None,
+        name: str = "",
+        seconds: float | None = None,
+    ) -> None:
+        super().__init__(reason, rungs, stack, name, seconds)
 
     @property
     def rung(self) -> Rung | None:
@@ -192,7 +201,7 @@ class Task:
                 code = self.exit
                 died = code is not None and code < 0
                 self.sink._finish_error(
-                    WorkerDied(
+                    errors.WorkerDied(
                         exitcode=None if died else code,
                         signal=-code if died and code is not None else None,
                         reason=self.reason,
@@ -201,7 +210,7 @@ class Task:
                     )
                 )
             case End.BROKEN:
-                self.sink._finish_error(WorkerStartError(why_broken()))
+                self.sink._finish_error(errors.WorkerStartError(why_broken()))
 
     def _settle_answer(self, frame: Frame) -> None:
         if frame.kind != _VALUE:
@@ -227,7 +236,7 @@ class Task:
                 f"(raised while the exception of {self.name} was unpickled; its traceback is the cause)"
             )
             error = unpickling
-        error.__cause__ = RemoteTraceback(f'\n"""\n{text}"""')
+        error.__cause__ = errors.RemoteTraceback(f'\n"""\n{text}"""')
         if context is not None and error.__context__ is None:
             error.__context__ = context
         return error

@@ -7,8 +7,8 @@ reactor's thread only.
 import logging
 from collections.abc import Callable, Iterable
 
+from stoppable import errors
 from stoppable.core.events import Resolve
-from stoppable.died import PoolBroken
 from stoppable.shell.tally import Tally
 from stoppable.shell.task import Task
 from stoppable.wire import Kind
@@ -51,4 +51,4 @@ class Verdicts:
         self.tell()
         for task in left:
             text = f"the pool has failed and is over, with {task.title()}, for an error of its own: {error!r}"
-            task.sink._finish_error(PoolBroken(text))
+            task.sink._finish_error(errors.PoolBroken(text))
