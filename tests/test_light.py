@@ -20,6 +20,12 @@ def test_importing_the_package_loads_no_pool_and_starts_no_thread():
     assert {name for name in more if name.startswith("stoppable")} == {"stoppable"}
 
 
+def test_a_program_that_names_the_standard_errors_by_their_module_finds_it():
+    """It said `from concurrent.futures import ProcessPoolExecutor` before, which loads that module."""
+    program = "import concurrent.futures; import stoppable; stoppable.ProcessPoolExecutor"
+    assert "concurrent.futures.process" in loaded_here(program)
+
+
 def test_the_flag_loads_no_pool():
     more = loaded_here("import stoppable; stoppable.Event().set(); stoppable.StopToken().is_set()")
     ours = {name.split(".")[1] for name in more if name.startswith("stoppable.")}

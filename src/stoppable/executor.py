@@ -4,7 +4,7 @@ It pickles the call in the caller's thread and posts it; everything else happens
 It must never hold a lock while user code runs.
 """
 
-import concurrent.futures
+import concurrent.futures.process  # with the executor, as in the standard library: programs name its errors by that path
 import itertools
 import os
 import threading
