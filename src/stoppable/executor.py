@@ -148,6 +148,8 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
             reactor = self._start()  # or say why not
         if future is None:
             future = Future()
+        if options.on_done is not None:
+            future.add_done_callback(options.on_done)
         number = next(self._ids)
         name = options.name or getattr(fn, "__qualname__", None) or type(fn).__name__
         # Whether nothing is to be said of the task but its call.
@@ -164,8 +166,6 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
                 told = self._tell(options, name, limits[0], tokens, looked=any(token in kept for token in tokens))
         except Exception as error:
             error.add_note(f"(raised while {name} was pickled for a worker)")
-            if options.on_done is not None:
-                future.add_done_callback(options.on_done)
             future._finish_error(error)
             return future
         finally:
@@ -178,8 +178,6 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         future._bind(task, reactor)
         if not plain:
             task.on_stopped, task.watchdog_s, task.memory_bytes = options.on_stopped, limits[2], limits[3]
-            if options.on_done is not None:
-                future.add_done_callback(options.on_done)
             refused = refused or next((token.reason for token in tokens if token.is_set()), None)
             if refused is not None:
                 task.refuse(refused)

@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import stoppable
-from stoppable import ProcessPoolExecutor, StopInterrupt, StopPolicy, StopRequested, StopToken
+from stoppable import Future, ProcessPoolExecutor, StopInterrupt, StopPolicy, StopRequested, StopToken
 from watching import await_file, say
 
 LONG_S = 1000.0
@@ -35,6 +36,16 @@ def running(workers: int = 1, **options: Any) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         pool.shutdown()
+
+
+def stopped_once_begun(function: Callable[..., Any], begun: Path, *args: Any) -> Future[Any]:
+    """Ask `function(str(begun), *args)` to stop once it has written *begun*; return its future when it has ended."""
+    with running() as pool:
+        future = pool.submit(function, str(begun), *args)
+        await_file(begun)
+        future.stop()
+        future.exception(BOUND_S)
+        return future
 
 
 def pid() -> int:

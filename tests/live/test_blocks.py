@@ -19,7 +19,7 @@ import pytest
 
 import blockwise
 import stoppable
-from jobs import BOUND_S, running
+from jobs import BOUND_S, running, stopped_once_begun
 from stoppable import Rung, blocks
 from watching import await_file
 
@@ -223,35 +223,23 @@ def test_what_tls_has_read_ahead_is_not_waited_for(pair: tuple[socket.socket, so
 
 def test_a_task_is_stopped_between_two_blocks_of_data(tmp_path: Path) -> None:
     """Behaviour 144."""
-    begun = tmp_path / "begun"
-    with running() as pool:
-        future = pool.submit(blockwise.of_data, str(begun))
-        await_file(begun)
-        future.stop()
-        assert future.result(BOUND_S) == 3
-        assert future.report.rung is Rung.ASK
+    future = stopped_once_begun(blockwise.of_data, tmp_path / "begun")
+    assert future.result() == 3
+    assert future.report.rung is Rung.ASK
 
 
 @pytest.mark.parametrize("mode", ["rb", "r"])
 def test_a_stop_between_two_blocks_of_a_file_loses_nothing_that_was_read(mode: str, tmp_path: Path) -> None:
     """Behaviour 144. The file stands where the last block ended."""
-    begun, data = tmp_path / "begun", tmp_path / "data"
+    data = tmp_path / "data"
     data.write_text("0123456789" * 100)
-    with running() as pool:
-        future = pool.submit(blockwise.of_file, str(begun), str(data), mode)
-        await_file(begun)
-        future.stop()
-        assert future.result(BOUND_S) == (3, 30)
+    assert stopped_once_begun(blockwise.of_file, tmp_path / "begun", str(data), mode).result() == (3, 30)
 
 
 def test_a_generator_that_nobody_else_holds_is_closed_before_the_stop_leaves_the_loop(tmp_path: Path) -> None:
     """Behaviour 144."""
-    begun = tmp_path / "begun"
-    with running() as pool:
-        future = pool.submit(blockwise.of_generator, str(begun))
-        await_file(begun)
-        future.stop()
-        assert future.result(BOUND_S) == (3, ["closed", "stopped"])
+    future = stopped_once_begun(blockwise.of_generator, tmp_path / "begun")
+    assert future.result() == (3, ["closed", "stopped"])
 
 
 def test_a_limit_stops_a_loop_and_the_rest_can_be_taken_after_it() -> None:

@@ -66,15 +66,11 @@ def test_a_tracked_loop_shows_how_many_items_are_done(task: Any, args: Any, show
 
 def test_a_tracked_loop_is_stopped_between_two_items_and_an_empty_one_is_not(tmp_path: Path) -> None:
     """Behaviour 125."""
-    begun = tmp_path / "begun"
-    with running() as pool:
-        future = pool.submit(shown.track_for_ever, str(begun))
-        await_file(begun)
-        future.stop()
-        done, none = future.result(BOUND_S)
-        assert done > 10
-        assert none == 0
-        assert future.report.rung is Rung.ASK
+    future = jobs.stopped_once_begun(shown.track_for_ever, tmp_path / "begun")
+    done, none = future.result()
+    assert done > 10
+    assert none == 0
+    assert future.report.rung is Rung.ASK
 
 
 def test_a_fork_in_a_tracked_loop_does_not_count_for_the_task(tmp_path: Path) -> None:

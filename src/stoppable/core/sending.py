@@ -105,8 +105,6 @@ class Sending(Stopping):
                     self.recall(each)
             if was_first:
                 self.lead(worker)
-            if worker.slot and self.queue and task.state is not _QUEUED:  # taken back, it would be sent here again
-                self.top_up(worker)
             self.reroom(worker)
         elif worker.state is _BUSY:
             self.free(worker)
@@ -140,20 +138,6 @@ class Sending(Stopping):
             if len(line) < 2:
                 self.tails.pop(worker, None)
             self.reroom(worker)
-
-    def top_up(self, worker: Worker) -> None:
-        """Send one more at once if no line is shorter: what `fill` would do, without a trip through the buckets."""
-        line, first = worker.line, self.queue[0]
-        length = len(line)
-        if (
-            length < self.ahead
-            and length < self.low
-            and first.state is _QUEUED
-            and line[0].climb is None
-            and not worker.worn
-            and worker.sent < self.most
-        ):
-            self.send_ahead(worker, self.queue.popleft())
 
     def free(self, worker: Worker) -> None:
         """The line of *worker* is empty: it is idle, or has worked enough."""
