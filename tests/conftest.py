@@ -25,9 +25,11 @@ _ROOT = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Whoever runs the tests in the background of a script has this ignored, and so would every program that they start.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Whoever runs the tests in the background of a script has the first ignored, under nohup the second; and so would
+    # every program that they start.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     os.environ[leaks.MARK] = secrets.token_hex(8)
     # pytest's own temp folders stay where they are; all others of this run go where they can be counted.
     top = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())

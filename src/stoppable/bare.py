@@ -30,6 +30,7 @@ class BareFuture(concurrent.futures.Future[T], Generic[T]):
     _own: Condition | None = None  # see `_condition`
     _waiters: Any = ()
     _done_callbacks: Any = ()
+    _afterwards: Callable[[], object] | None = None  # called after the callbacks, if there are any
 
     def __init__(self) -> None:
         """Make one that is pending."""
@@ -67,6 +68,13 @@ class BareFuture(concurrent.futures.Future[T], Generic[T]):
                 self._done_callbacks = []
         super().add_done_callback(fn)
 
+    def _invoke_callbacks(self) -> None:
+        try:
+            super()._invoke_callbacks()  # type: ignore[misc]
+        finally:
+            if self._afterwards is not None:
+                self._afterwards()
+
     def _wait_done(self, timeout: float | None) -> None:
         """Wait until it has ended.
 
@@ -93,4 +101,4 @@ class BareFuture(concurrent.futures.Future[T], Generic[T]):
                 waiter.add_result(self)
             self._condition.notify_all()
         if self._done_callbacks:
-            self._invoke_callbacks()  # type: ignore[attr-defined]
+            self._invoke_callbacks()

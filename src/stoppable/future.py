@@ -92,7 +92,7 @@ class Future(BareFuture[T], Generic[T]):
                 self._set_cancelled(self._never_started(task, given))
         reactor.post(ev.Stop(ev.TaskId(task.id), rung, policy, given.kind))
         if pending:
-            self._invoke_callbacks()  # type: ignore[attr-defined]
+            self._invoke_callbacks()
             self._call_on_stopped()
         return True
 
@@ -268,7 +268,7 @@ class Future(BareFuture[T], Generic[T]):
                 self._set_cancelled(self._never_started(task, reason))
         reactor.post(ev.Withdraw(ev.TaskId(task.id), reason.kind))
         if waits:
-            self._invoke_callbacks()  # type: ignore[attr-defined]
+            self._invoke_callbacks()
             self._call_on_stopped()
 
     def _left_by(self, thread: int) -> None:
@@ -319,7 +319,7 @@ class Future(BareFuture[T], Generic[T]):
             if self._state in ENDED:
                 return
             self._set_cancelled(error)
-        self._invoke_callbacks()  # type: ignore[attr-defined]
+        self._invoke_callbacks()
         self._call_on_stopped()
 
     def _set_cancelled(self, error: TaskStopped) -> None:

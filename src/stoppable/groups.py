@@ -1,6 +1,7 @@
 """Task groups: tasks that start and end together, in one block.
 
-Only the waiting, and what is raised at the end, is here: who is stopped and why is in `members.py`.
+Only what the block's owner sees is here: who is stopped and why is in `members.py`. `Group` is what all groups have,
+`TaskGroup` is waited for by a thread; one that a coroutine waits for is in `aio`.
 """
 
 import os
@@ -11,13 +12,12 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, get_args
 
 from stoppable.calls import Calls
-from stoppable.errors import StopRequested
 from stoppable.flags.callbacks import Registration
 from stoppable.flags.token import StopToken
 from stoppable.frozen import Frozen
 from stoppable.future import Future
 from stoppable.latch import Sleepers
-from stoppable.members import Members, OnError, ending
+from stoppable.members import Left, Members, OnError, ending
 from stoppable.options import SubmitOptions
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
@@ -49,11 +49,8 @@ class Outcome(Frozen, Generic[T]):
         return self.error is None
 
 
-class TaskGroup(Calls):
-    """Tasks that start and end together; made by `ProcessPoolExecutor.task_group`, which says what it does.
-
-    It has `submit`, `options` and `map`, as a pool has; they may be called in any thread, and from futures'
-    callbacks, until the block has been left.
+class Group(Calls):
+    """What task groups have, however they are waited for.
 
     Attributes:
         name: shown in what it raises.
@@ -80,7 +77,6 @@ class TaskGroup(Calls):
         self._limits = timeout, deadline
         self._on_error, self._stop_when, self._kind = on_error, stop_when, kind
         self._pid = os.getpid()
-        self._sleepers = Sleepers()
         self._made: Members | None = None
         self._watching: Registration | None = None
 
@@ -158,15 +154,63 @@ class TaskGroup(Calls):
 
     # --- the block ---------------------------------------------------------------------------
 
-    def __enter__(self) -> Self:
+    def _enter(self, ended: Callable[[], object], stopped: Callable[[], object] = lambda: None) -> None:
+        """Begin the block.
+
+        Args:
+            ended: called, in whatever thread, whenever no task is left that has not ended; must not block.
+            stopped: the same, when the group has been stopped.
+        """
         if self._made is not None:
             raise RuntimeError(f"{self.name} was entered before; make a new one")
         scope = Scope(*self._limits, self.name)
-        members = Members(scope, self.name, self._on_error, self._stop_when, self._kind, self._sleepers.wake)
+        members = Members(scope, self.name, self._on_error, self._stop_when, self._kind, ended)
+
+        def obey() -> None:
+            members.obey()
+            stopped()
+
         self._options = self._options.but(SubmitOptions(scope=scope.token))
-        self._watching = scope.token.on_stop(members.obey)
+        self._watching = scope.token.on_stop(obey)
         self._made = members
         scope.enter()
+
+    def _leave(self) -> None:
+        """End the block, whose tasks have ended, or belong to another process."""
+        self._members.scope.leave()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _raise(self, error: BaseException | None, left: Left, given: BaseException | None) -> bool:
+        """Raise what leaving the block by *error* raises; return whether *error* ends here.
+
+        Args:
+            given: what passes by itself, if this returns False: what Python has left the block by.
+        """
+        leaving = self._members.verdict(error, left)
+        try:
+            if leaving is not None and leaving is not given:
+                raise leaving from None
+            if leaving is None and (self._members.cut or left is Left.STOPPED):
+                intask.check()  # a stop from outside may be why, and the task is not to go on as if all were well
+            return leaving is None
+        finally:
+            del leaving, error, given  # no cycle: what is raised holds this frame
+
+
+class TaskGroup(Group):
+    """Tasks that start and end together; made by `ProcessPoolExecutor.task_group`, which says what it does.
+
+    It has `submit`, `options` and `map`, as a pool has; they may be called in any thread, and from futures'
+    callbacks, until the block has been left.
+
+    Attributes:
+        name: shown in what it raises.
+    """
+
+    def __enter__(self) -> Self:
+        self._sleepers = Sleepers()
+        self._enter(self._sleepers.wake)
         return self
 
     def __exit__(
@@ -174,25 +218,15 @@ class TaskGroup(Calls):
     ) -> bool:
         """Wait for all tasks, stopping them first if left by an exception; raise what failed."""
         if os.getpid() != self._pid:
-            self._members.scope.leave()
+            self._leave()
             return False  # a forked child: the tasks are its parent's
-        pressed = isinstance(error, KeyboardInterrupt) and not isinstance(error, StopRequested)
-        try:
-            wait_out([self], kind if pressed else None, partial(self._members.left_by, error))
-        finally:
-            self._members.scope.leave()
-            if self._watching is not None:
-                self._watching.cancel()
         members = self._members
-        leaving = members.verdict(error)
+        left = members.left_by(error)
         try:
-            if leaving is not None and leaving is not error:
-                raise leaving from None
-            if leaving is None and members.cut:
-                intask.check()  # a stop from outside may be why, and the task is not to go on as if all were well
-            return leaving is None
+            wait_out([self], kind if left is Left.PRESSED else None, partial(members.block_left, error, left))
         finally:
-            del leaving, error  # no cycle: what is raised holds this frame
+            self._leave()
+        return self._raise(error, left, error)
 
     # --- what `wait_out` asks for ----------------------------------------------------------------
 
@@ -215,31 +249,55 @@ class TaskGroup(Calls):
             self._sleepers.wait(self._members.complete)
 
 
-def race(to: Calls, calls: Iterable[Callable[[], T]], timeout: float | None) -> T:
-    """Run *calls* through *to*; see `ProcessPoolExecutor.race`."""
-    first: list[Future[T]] = []
-    wrong: Exception | None = None
+class Race(Generic[T]):
+    """What a race is, whoever waits for it: a group of runners that the first value stops.
 
-    def won(future: Future[T]) -> bool:
+    Args:
+        timeout: seconds; as for `ProcessPoolExecutor.race`.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._first: list[Future[T]] = []
+        self._wrong: Exception | None = None
+        self.options: dict[str, Any] = {
+            "timeout": timeout,
+            "on_error": "ignore",
+            "stop_when": self._won,
+            "name": "a race",
+            "kind": StopKind.RACE,
+        }
+
+    def _won(self, future: Future[T]) -> bool:
         if future.exception() is None:
-            first.append(future)
-        return bool(first)
+            self._first.append(future)
+        return bool(self._first)
 
-    name = "a race"
-    with TaskGroup(to, timeout=timeout, on_error="ignore", stop_when=won, name=name, kind=StopKind.RACE) as group:
+    def start(self, group: Group, calls: Iterable[Callable[[], T]]) -> None:
+        """Have *calls* run in *group*, until one has won."""
         try:
             for call in calls:
                 group.submit(call)
                 if group.token.is_set():
                     break
-        except Exception as problem:  # not a runner's: it is to leave here as it is, once the runners have ended
-            wrong = problem
+        except Exception as problem:  # not a runner's: it is to leave as it is, once the runners have ended
+            self._wrong = problem
             group.stop()
-    if wrong is not None:
-        raise wrong
-    if first:
-        return first[0].result()
-    errors = [error for outcome in group.outcomes() if (error := outcome.error) is not None]
-    if not errors:
-        raise ValueError("a race needs at least one call")
-    raise BaseExceptionGroup("nobody won the race", errors)
+
+    def result(self, group: Group) -> T:
+        """Return the value of the first, once *group* was left; or raise."""
+        if self._wrong is not None:
+            raise self._wrong
+        if self._first:
+            return self._first[0].result()
+        errors = [error for outcome in group.outcomes() if (error := outcome.error) is not None]
+        if not errors:
+            raise ValueError("a race needs at least one call")
+        raise BaseExceptionGroup("nobody won the race", errors)
+
+
+def race(to: Calls, calls: Iterable[Callable[[], T]], timeout: float | None) -> T:
+    """Run *calls* through *to*; see `ProcessPoolExecutor.race`."""
+    running = Race[T](timeout)
+    with TaskGroup(to, **running.options) as group:
+        running.start(group, calls)
+    return running.result(group)

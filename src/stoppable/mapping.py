@@ -86,16 +86,16 @@ def tasks_ahead(buffersize: int | None, chunksize: int) -> int | None:
 def submit_each(
     submit: Submit, function: Callable[..., Any], iterables: tuple[Iterable[Any], ...], chunksize: int
 ) -> Iterator[Future[Any]]:
-    """Yield the future of each call, or of each *chunksize* calls, whose value is then a list; submitted when asked for."""
+    """Return an iterator of each call's future, or of each *chunksize* calls', whose value is then a list.
+
+    They are submitted when asked for. Raises: TypeError: one of *iterables* is none.
+    """
     if chunksize == 1:
-        for args in zip(*iterables, strict=False):
-            yield submit(function, *args)
-        return
+        return (submit(function, *args) for args in zip(*iterables, strict=False))
     # A tuple for each call would cost more than all else of a short one, so the arguments of one iterable travel bare.
     bare = len(iterables) == 1
     calls = iter(iterables[0]) if bare else zip(*iterables, strict=False)
-    while items := list(islice(calls, chunksize)):
-        yield submit(chunk, function, items, bare)
+    return (submit(chunk, function, items, bare) for items in iter(lambda: list(islice(calls, chunksize)), []))
 
 
 class Results(Iterator[Any]):

@@ -12,6 +12,7 @@ import concurrent.futures
 import threading
 import weakref
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Literal
 
 from stoppable.errors import StopRequested, TaskStopped
@@ -24,6 +25,17 @@ OnError = Literal["stop", "drain", "ignore"]
 # Stops that nobody asked for: a task that ends by one has failed.
 _FAULTS = (StopKind.DEADLINE, StopKind.WATCHDOG, StopKind.MEMORY)
 _SHOWN = 200  # characters of a failure in the reason that it gives to its siblings
+
+
+class Left(Enum):
+    """What the block of a group was left by."""
+
+    ENDED = "nothing"
+    STOPPED = "the stop of the group, which ends here"
+    PASSING = "a stop from outside, which passes"
+    PRESSED = "Ctrl-C, which passes bare"
+    EXITING = "the end of the program, or an interrupt of the task it is in, which pass bare"
+    FAILED = "an exception of its own, which is a failure of the group"
 
 
 class Members:
@@ -77,9 +89,15 @@ class Members:
         def ended(future: concurrent.futures.Future[Any]) -> None:
             members = here()
             if members is not None and isinstance(future, Future):
-                members._ended(future)
+                members._consider(future, ending(future))
+
+        def told() -> None:
+            members = here()
+            if members is not None:
+                members._leave()
 
         future.add_done_callback(ended)
+        future._afterwards = told  # so that callbacks of the user's, which come after ours, may submit more
 
     def withdraw(self, future: Future[Any]) -> None:
         """*future* could not be submitted: let it be over, and forget it."""
@@ -142,14 +160,12 @@ class Members:
 
     # --- what becomes of them ----------------------------------------------------------------
 
-    def _ended(self, future: Future[Any]) -> None:
-        try:
-            self._consider(future, ending(future))
-        finally:
-            with self._lock:
-                self.unended -= 1
-            if not self.unended:
-                self._changed()
+    def _leave(self) -> None:
+        with self._lock:
+            self.unended -= 1
+            over = not self.unended
+        if over:
+            self._changed()
 
     def _consider(self, future: Future[Any], error: BaseException | None) -> None:
         if isinstance(error, TaskStopped):
@@ -157,7 +173,7 @@ class Members:
         if error is not None and self._is_failure(future, error):
             self.failures.append(error)
             if self.on_error != "ignore":
-                reason = self._because(f"{_title(future)} failed: {type(error).__name__}: {error}")
+                reason = self.because(f"{_title(future)} failed: {type(error).__name__}: {error}")
                 if self.on_error == "stop":
                     self.stop(reason)
                 else:
@@ -171,7 +187,7 @@ class Members:
             self._faults.append(fault)
             enough = True
         if enough:
-            self.stop(self._because(f"stop_when was true after {_title(future)}"))
+            self.stop(self.because(f"stop_when was true after {_title(future)}"))
 
     def _is_failure(self, future: Future[Any], error: BaseException) -> bool:
         """Say whether *error* is more than a stop that somebody asked for."""
@@ -186,41 +202,47 @@ class Members:
             return False  # the time of somebody outside was up, and it is for them to say so
         return reason is not None and reason.kind in _FAULTS
 
-    def _because(self, message: str) -> StopReason:
+    def because(self, message: str) -> StopReason:
+        """Return a reason for a stop that the group starts."""
         return new_reason(self.kind, message if len(message) <= _SHOWN else message[: _SHOWN - 1] + "…")
 
     # --- the end -------------------------------------------------------------------------------
 
-    def left_by(self, error: BaseException | None) -> None:
-        """The block was left: stop the members if that was by an exception of its own."""
-        if error is not None and not isinstance(error, KeyboardInterrupt) and not self.scope.owns(error):
-            self.stop(self._because(f"the block of {self.name} raised {type(error).__name__}"))
+    def left_by(self, error: BaseException | None) -> Left:
+        """Say how the block was left, if by *error*."""
+        if error is None:
+            return Left.ENDED
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            return Left.EXITING if isinstance(error, (StopRequested, SystemExit)) else Left.PRESSED
+        if isinstance(error, TaskStopped) and self._is_fault(error.reason):
+            return Left.FAILED
+        if self.scope.owns(error) or (isinstance(error, TaskStopped) and self.scope.set_for(error.reason)):
+            return Left.STOPPED
+        passing = isinstance(error, (TaskStopped, StopRequested, concurrent.futures.CancelledError, GeneratorExit))
+        return Left.PASSING if passing else Left.FAILED
 
-    def verdict(self, error: BaseException | None) -> BaseException | None:
-        """Return what leaving the group raises, if its block was left by *error*; call it once all has ended.
+    def block_left(self, error: BaseException | None, left: Left) -> None:
+        """Stop the members if the block was left by an *error* of its own. A Ctrl-C is for those who wait to heed."""
+        if left in (Left.PASSING, Left.EXITING, Left.FAILED):
+            self.stop(self.because(f"the block of {self.name} raised {type(error).__name__}"))
+
+    def verdict(self, error: BaseException | None, left: Left) -> BaseException | None:
+        """Return what leaving the group raises, if its block was *left* by *error*; call it once all has ended.
 
         Returns:
             *error* itself if it is to pass, an exception group, or None if nothing is raised.
         """
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        if left in (Left.PRESSED, Left.EXITING):
             return error
-        own = self.scope.owns(error)
         ignore = self.on_error == "ignore"
         errors = [*([] if ignore else self.failures), *self._faults]
-        if own:
-            if self.scope.timed_out() and not ignore:
-                errors.append(TimeoutError(f"the time of {self.name} was up while its block ran"))
-        elif error is not None and not self._passes(error) and all(error is not each for each in errors):
+        if left is Left.STOPPED and self.scope.timed_out() and not ignore:
+            errors.append(TimeoutError(f"the time of {self.name} was up while its block ran"))
+        elif left is Left.FAILED and error is not None and all(error is not each for each in errors):
             errors.append(error)
         if errors:
             return BaseExceptionGroup(f"failures in {self.name}", errors)
-        return None if own else error
-
-    def _passes(self, error: BaseException) -> bool:
-        """Say whether *error* of the block is a stop on its way out, and no failure of the block."""
-        if isinstance(error, TaskStopped):
-            return not self._is_fault(error.reason)
-        return isinstance(error, (StopRequested, concurrent.futures.CancelledError, GeneratorExit))
+        return None if left is Left.STOPPED else error
 
 
 def ending(future: Future[Any]) -> BaseException | None:

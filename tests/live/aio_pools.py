@@ -1,8 +1,11 @@
-"""A pool for the tests on asyncio and Trio."""
+"""A pool for the tests on asyncio and Trio, and what they all need."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
+
+import anyio
 
 from jobs import PATIENT
 from stoppable import ProcessPoolExecutor, aio
@@ -22,3 +25,19 @@ async def running(workers: int = 1, **options: Any) -> AsyncIterator[aio.Pool]:
                 raise
     finally:
         executor.shutdown()
+
+
+Main = Callable[[], Awaitable[None]]
+Run = Callable[[Main], None]
+
+
+async def there(path: str | Path) -> str:
+    """Wait for a file as `await_file` does, and let the loop go on meanwhile."""
+    with anyio.fail_after(20):
+        while not Path(path).exists():
+            await anyio.sleep(0.01)
+    return Path(path).read_text()
+
+
+def files(folder: Path, *names: str) -> list[str]:
+    return [str(folder / name) for name in names]

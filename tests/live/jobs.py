@@ -65,6 +65,11 @@ def fail(text: str) -> NoReturn:
     raise ValueError(text)
 
 
+def fail_after(path: str, text: str) -> NoReturn:
+    await_file(path, 60)
+    raise ValueError(text)
+
+
 def end_worker(code: int) -> NoReturn:
     os._exit(code)
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +16,11 @@ import trio
 
 import aio_jobs
 import jobs
-from aio_pools import running
+from aio_pools import Run, files, running, there
 from jobs import PATIENT, QUICK
 from stoppable import ProcessPoolExecutor, RemoteTraceback, Rung, StopToken, TaskStopped, TaskTimeout, WorkerDied, aio
 from stoppable.flags import slab
 from watching import await_file, is_alive, say, until
-
-Main = Callable[[], Awaitable[None]]
-Run = Callable[[Main], None]
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return lambda main: anyio.run(main, backend=request.param)
-
-
-async def there(path: str | Path) -> str:
-    """Wait for a file as `await_file` does, and let the loop go on meanwhile."""
-    with anyio.fail_after(20):
-        while not Path(path).exists():
-            await anyio.sleep(0.01)
-    return Path(path).read_text()
-
-
-def files(tmp_path: Path, *names: str) -> list[str]:
-    return [str(tmp_path / name) for name in names]
-
 
 # --- run ----------------------------------------------------------------------------------------------
 
@@ -566,6 +545,9 @@ def test_arguments_of_map_are_checked_at_once_and_its_input_may_fail(run: Run, t
                     pool.map(abs, [1], **wrong)
             with pytest.raises(TypeError, match="integer"):
                 pool.map(abs, [1], buffersize=1.5)  # type: ignore[arg-type]
+            for chunksize in (1, 2):
+                with pytest.raises(TypeError, match="iter"):
+                    pool.map(abs, 1, chunksize=chunksize)  # type: ignore[arg-type]
             with pytest.raises(LookupError, match="no more input"):
                 await anext(pool.map(aio_jobs.value_or_polite, broken()))
             assert await pool.run(jobs.value, 1) == 1

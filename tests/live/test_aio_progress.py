@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,13 @@ import aio_jobs
 import aio_shown
 import jobs
 import shown
-from aio_pools import running
+from aio_pools import Run, running
 from jobs import BOUND_S
 from recorded import Recorded, drawing, recording
 from stoppable import aio
 from stoppable.bars import View
 from terminal import Terminal
 from watching import say, until
-
-Main = Callable[[], Awaitable[None]]
-Run = Callable[[Main], None]
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return lambda main: anyio.run(main, backend=request.param)
 
 
 @pytest.fixture
@@ -97,7 +89,7 @@ def test_a_terminal_that_takes_nothing_holds_up_neither_the_loop_nor_the_map_for
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behaviour 129."""
-    monkeypatch.setattr(aio, "_DRAWN_S", 0.2)
+    monkeypatch.setattr("stoppable.aio.drawn._DRAWN_S", 0.2)
 
     async def main() -> None:
         async with running() as pool:

@@ -4,34 +4,17 @@ import asyncio
 import contextlib
 import gc
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
 import streams
-from aio_pools import running
+from aio_pools import Run, running, there
 from jobs import PATIENT
 from stoppable import ProcessPoolExecutor, TaskStopped, WorkerDied, aio
 from streams import noted
 from watching import await_file, until
-
-Main = Callable[[], Awaitable[None]]
-Run = Callable[[Main], None]
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return lambda main: anyio.run(main, backend=request.param)
-
-
-async def there(path: Path) -> str:
-    """Wait for a file, and let the loop go on meanwhile."""
-    with anyio.fail_after(20):
-        while not path.exists():
-            await anyio.sleep(0.01)
-    return path.read_text()
 
 
 @pytest.mark.parametrize("buffersize", [1, 16])

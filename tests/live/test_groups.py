@@ -40,11 +40,6 @@ def kind_of(future: Future[Any]) -> StopKind:
     return reason.kind
 
 
-def fail_after(path: str, text: str) -> None:
-    await_file(path, 60)
-    raise ValueError(text)
-
-
 def raise_timeout() -> None:
     """Raise what a stop of another task looks like."""
     raise TaskStopped("an inner task was stopped")
@@ -78,7 +73,7 @@ def test_the_first_failure_stops_the_siblings_and_names_itself(tmp_path: Path) -
         with pytest.raises(ExceptionGroup) as caught:
             with pool.task_group(name="the work") as group:
                 runs = group.submit(jobs.polite, begun)
-                fails = group.submit(fail_after, begun, "no luck")
+                fails = group.submit(jobs.fail_after, begun, "no luck")
                 group.submit(jobs.add_line, str(trace))
                 waits = [group.submit(jobs.add_line, str(trace)) for _ in range(3)]
                 # The block does not wait: leaving it does, and then all must have ended.
@@ -112,7 +107,7 @@ def test_the_end_of_a_group_waits_until_a_stopped_task_has_cleaned_up(tmp_path: 
         with pytest.raises(ExceptionGroup):
             with pool.task_group() as group:
                 lingers = group.submit(jobs.linger, begun, stopping, release)
-                group.submit(fail_after, begun, "no")
+                group.submit(jobs.fail_after, begun, "no")
                 thread = threading.Thread(target=let_go)
                 thread.start()
         assert lingers.done()
@@ -127,7 +122,7 @@ def test_failures_are_raised_together_in_the_order_of_their_arrival(tmp_path: Pa
         with pytest.raises(ExceptionGroup) as caught:
             with pool.task_group() as group:
                 group.submit(jobs.fail_in_cleanup, begun)
-                group.submit(fail_after, begun, "the first")
+                group.submit(jobs.fail_after, begun, "the first")
         first, second = caught.value.exceptions
         assert str(first) == "the first"
         assert isinstance(second, ValueError)
@@ -170,7 +165,7 @@ def test_a_group_that_drains_lets_those_that_run_finish_and_starts_no_other(tmp_
         with pytest.raises(ExceptionGroup) as caught:
             with pool.task_group(on_error="drain") as group:
                 runs = group.submit(jobs.use_token, begun, group.token)
-                fails = group.submit(fail_after, begun, "no")
+                fails = group.submit(jobs.fail_after, begun, "no")
                 group.submit(jobs.add_line, str(trace))  # the worker of the failed one may have begun it
                 waits = group.submit(jobs.add_line, str(trace))
                 until(waits.done)
@@ -192,7 +187,7 @@ def test_a_task_that_runs_while_its_group_drains_keeps_its_value(tmp_path: Path)
         with pytest.raises(ExceptionGroup):
             with pool.task_group(on_error="drain") as group:
                 runs = group.submit(wait_between, begun, release)
-                group.submit(fail_after, begun, "no").add_done_callback(lambda _: say(release))
+                group.submit(jobs.fail_after, begun, "no").add_done_callback(lambda _: say(release))
         assert runs.result(0) == "done"
         assert not runs.stop_requested
 
@@ -304,7 +299,7 @@ def test_a_block_that_waits_for_a_sibling_of_a_failure_is_no_failure_itself(tmp_
         with pytest.raises(ExceptionGroup) as caught:
             with pool.task_group() as group:
                 runs = group.submit(jobs.polite, begun)
-                group.submit(fail_after, begun, "why")
+                group.submit(jobs.fail_after, begun, "why")
                 runs.result()
         assert [str(error) for error in caught.value.exceptions] == ["why"]
 
@@ -573,6 +568,15 @@ def test_tasks_may_be_submitted_by_other_threads_and_by_callbacks() -> None:
         assert set(more) < set(group.futures)
 
 
+def test_the_callback_of_the_last_task_may_submit_more_while_the_group_is_waited_for() -> None:
+    """Behaviour 86. Not even a slow one comes too late."""
+    with running() as pool:
+        with pool.task_group() as group:
+            first = group.submit(jobs.value, 0)
+            first.add_done_callback(lambda _: (time.sleep(0.1), group.submit(jobs.value, 1)))
+        assert [outcome.value for outcome in group.outcomes()] == [0, 1]
+
+
 def test_tasks_of_the_pool_that_are_not_in_the_group_are_left_alone(tmp_path: Path) -> None:
     """Behaviour 79."""
     begun, release = str(tmp_path / "begun"), str(tmp_path / "release")
@@ -678,7 +682,7 @@ def test_a_stop_of_the_outer_group_reaches_the_inner_one(tmp_path: Path) -> None
     with running(2) as pool:
         with pytest.raises(ExceptionGroup) as caught:
             with pool.task_group(name="outer") as outer:
-                outer.submit(fail_after, begun, "outer")
+                outer.submit(jobs.fail_after, begun, "outer")
                 with pool.task_group(name="inner") as inner:
                     future = inner.submit(jobs.polite, begun)
                 passed.append("the inner group")

@@ -104,7 +104,7 @@ class Chunk:
         return chunk
 
     def __del__(self) -> None:
-        if self.owned:
+        if self.owned and backing is not None:  # it is None at the interpreter's very end
             backing.drop(self.place)
 
     @property

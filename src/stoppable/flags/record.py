@@ -42,7 +42,7 @@ class _Lease:
         self.shared = False
 
     def __del__(self) -> None:
-        if self.chunk.owned:
+        if self.chunk.owned and slab is not None:  # it is None at the interpreter's very end
             slab.give_back(self.chunk, self.index, reusable=not self.shared and self.epoch == slab.epoch())
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from stoppable.flags.token import StopToken
-from stoppable.reason import StopKind
+from stoppable.reason import StopKind, StopReason
 from stoppable.requested import StopRequested
 from stoppable.worker import intask
 
@@ -55,9 +55,11 @@ class Scope:
 
     def owns(self, error: BaseException | None) -> bool:
         """Say whether *error* is the stop of this scope, and of none outside it."""
-        if not isinstance(error, StopRequested) or self.outer_asked():
-            return False
-        return error.reason is not None and error.reason == self.token.reason
+        return isinstance(error, StopRequested) and self.set_for(error.reason)
+
+    def set_for(self, reason: StopReason | None) -> bool:
+        """Say whether it was stopped for *reason*, and nothing outside it was stopped."""
+        return reason is not None and not self.outer_asked() and reason == self.token.reason
 
 
 class TimeLimit:

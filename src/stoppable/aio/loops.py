@@ -34,21 +34,45 @@ def all_ended(futures: Sequence[Future[Any]]) -> Then:
     return then
 
 
-def told(then: Then) -> anyio.Event:
-    """Return an event that is set in this loop once what *then* tells of has happened, in whatever thread."""
+def in_loop(call: Callable[[], object]) -> Callable[[], None]:
+    """Return what has *call* called in this loop, soon, from whatever thread; nothing happens if the loop is over."""
     # The loop's own way, since `anyio.from_thread` would have the other thread wait for the loop.
     loop: Any = current_token().native_token
     soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
-    event = anyio.Event()
 
     def wake() -> None:
         try:
-            soon(event.set)
+            soon(call)
         except RuntimeError:
             pass  # the loop is over, and with it whoever waited
 
-    then(wake)
+    return wake
+
+
+def told(then: Then) -> anyio.Event:
+    """Return an event that is set in this loop once what *then* tells of has happened, in whatever thread."""
+    event = anyio.Event()
+    then(in_loop(event.set))
     return event
+
+
+class Bell:
+    """What other threads ring, and one coroutine at a time waits for, again and again.
+
+    A ring that nobody waits for is forgotten, so who waits looks after `then` whether there is need to.
+    """
+
+    def __init__(self) -> None:
+        self._wake: Callable[[], object] | None = None
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Have *call* called by each ring, in place of what was before."""
+        self._wake = call
+
+    def ring(self) -> None:
+        """Wake who waits."""
+        if self._wake is not None:
+            self._wake()
 
 
 async def wait(event: anyio.Event, stop: Callable[[], object]) -> None:
