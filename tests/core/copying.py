@@ -4,7 +4,7 @@ Both know the machine's inside on purpose; a field that is added there and forgo
 """
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 
 from stoppable.core.dues import Dues
@@ -52,7 +52,7 @@ def copy_machine(old: Machine) -> Machine:
     new.tasks, new.crew = tasks, crew  # type: ignore[assignment]
     new.queue = deque(tasks[task.id] for task in old.queue if task.id in tasks)
     new.over = 0
-    new.idle = {crew[worker.id]: None for worker in old.idle}
+    new.idle = OrderedDict((crew[worker.id], None) for worker in old.idle)
     new.tails = {crew[worker.id]: None for worker in old.tails}
     new.room = [{crew[worker.id]: None for worker in bucket} for bucket in old.room]
     new.count = dict(old.count)

@@ -53,6 +53,13 @@ def test_a_spare_is_no_seat() -> None:
     ]
 
 
+def test_a_spare_that_boots_late_does_not_take_the_place_of_who_has_worked() -> None:
+    """What a task has loaded or kept in its process is there for the next one."""
+    game = Game(1)
+    game.play(submit(1), ev.Booted(A), ev.Answered(A, ONE, False), ev.Booted(B))
+    assert ev.Send(A, TWO) in game.play(submit(2))
+
+
 def test_a_stop_of_a_queued_task_ends_it_at_once() -> None:
     """Behaviour 38."""
     game = booted(1, submit(1), submit(2))

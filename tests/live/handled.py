@@ -19,6 +19,11 @@ from watching import name_of, say
 ENDLESS = StopPolicy(ask=chores.LONG_S)
 
 
+def say_line(*words: object) -> None:
+    """Print a line in one piece: a task and the program print to the same pipe."""
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
 def tidy(folder: str) -> None:
     """Say that it begins; once asked, say why."""
     stoppable.check()
@@ -26,7 +31,7 @@ def tidy(folder: str) -> None:
         say(Path(folder, f"begun{os.getpid()}"))
         stoppable.sleep(chores.LONG_S)
     except stoppable.StopRequested as stop:
-        print(f"task: {stop.reason}\n", end="", flush=True)  # in one piece: the program prints there too
+        say_line("task:", stop.reason)
         say(Path(folder, "asked"))
         raise
 
@@ -47,16 +52,16 @@ def shielded(folder: str) -> None:
 def ready(folder: str, count: int = 1) -> None:
     while len(list(Path(folder).glob("begun*[0-9]"))) < count:
         time.sleep(0.01)
-    print("ready", os.getpid(), flush=True)
+    say_line("ready", os.getpid())
 
 
 def tell(task: stoppable.Future[None]) -> None:
     try:
         task.result(0)
     except stoppable.TaskStopped as stop:
-        print("end:", stop.rung, stop.reason, flush=True)
+        say_line("end:", stop.rung, stop.reason)
     except TimeoutError:
-        print("end: not yet", flush=True)
+        say_line("end: not yet")
 
 
 def in_with(function: Callable[[str], None], folder: str, policy: StopPolicy = StopPolicy()) -> None:
@@ -71,7 +76,7 @@ def in_with(function: Callable[[str], None], folder: str, policy: StopPolicy = S
     finally:
         for task in tasks:
             tell(task)
-        print("finally", flush=True)
+        say_line("finally")
 
 
 def caught(folder: str) -> None:
@@ -79,7 +84,7 @@ def caught(folder: str) -> None:
     try:
         in_with(tidy, folder)
     except stoppable.Terminated as end:
-        print("caught", end, end.code, flush=True)
+        say_line("caught", end, end.code)
 
 
 def late(folder: str) -> None:
@@ -93,7 +98,7 @@ def late(folder: str) -> None:
         try:
             pool.submit(print, "never printed").result(30)
         except (stoppable.TaskStopped, RuntimeError):
-            print("refused", flush=True)
+            say_line("refused")
 
 
 def in_c(folder: str) -> None:
@@ -116,7 +121,7 @@ def in_asyncio(folder: str) -> None:
                 await asyncio.to_thread(ready, folder)
                 await waiting
             except asyncio.CancelledError:
-                print("cancelled", flush=True)
+                say_line("cancelled")
                 raise
 
     asyncio.run(main())
@@ -166,7 +171,7 @@ def orphans(folder: str) -> None:
         task.result(60)
     except stoppable.WorkerDied:
         pool.shutdown()
-    print("left:", children(1), flush=True)
+    say_line("left:", children(1))
 
 
 def install() -> None:

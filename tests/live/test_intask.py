@@ -243,7 +243,6 @@ def test_the_stack_of_a_task_in_c_code_that_holds_the_gil_is_seen(tmp_path: Path
             future = pool.submit(job, begun)
             await_file(begun)
             until(lambda: f"in {job.__name__}" in (future.stack() or ""), "the stack shows the task")
-            assert future.stop_and_wait(0.0) is False
             future.kill()
             stopped(future)
 

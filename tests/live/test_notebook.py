@@ -15,7 +15,8 @@ pytestmark = [
 ]
 
 FIRST = """
-import sys, threading, time, stoppable
+import logging, sys, threading, time, stoppable
+logging.getLogger("stoppable").setLevel(logging.ERROR)  # whichever cell runs then would have the line about an interrupt
 from concurrent.futures import wait
 from stoppable import ProcessPoolExecutor
 pool = ProcessPoolExecutor(2)

@@ -16,8 +16,9 @@ pytestmark = [
 ]
 
 FIRST = """
-import sys, threading, time
+import logging, sys, threading, time
 import stoppable, tqdm
+logging.getLogger("stoppable").setLevel(logging.ERROR)  # a line about an interrupt would be in some cell's outputs
 from stoppable import ProcessPoolExecutor, aio
 pool = ProcessPoolExecutor(2, name="mine")
 def slow(number):

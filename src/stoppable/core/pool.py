@@ -6,7 +6,7 @@ in any of them may look at a clock, do I/O, or walk over all tasks or all worker
 """
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 
 from stoppable.core.dues import Dues
 from stoppable.core.events import (
@@ -61,7 +61,8 @@ class Pool:
         self.crew: dict[WorkerId, Worker] = {}  # every worker that is not gone
         self.queue: deque[Task] = deque()  # may hold ended tasks too
         self.over = 0  # how many of those
-        self.idle: dict[Worker, None] = {}  # used as a stack: the one that worked last is the warmest
+        # Used as a stack: the one that worked last is the warmest, and one that has not worked yet the coldest.
+        self.idle: OrderedDict[Worker, None] = OrderedDict()
         self.tails: dict[Worker, None] = {}  # may have a task behind its head that can be recalled
         self.room: list[dict[Worker, None]] = [{}]  # by length of line: busy workers that may be sent more
         self.low = 1  # no bucket of room below this one holds a worker
@@ -169,6 +170,8 @@ class Pool:
         self.count[new] += 1
         if new is _IDLE:
             self.idle[worker] = None
+            if old is WorkerState.STARTING:
+                self.idle.move_to_end(worker, last=False)
         elif old is _IDLE:
             self.idle.pop(worker, None)
         if new is not _IDLE and new is not _BUSY:
