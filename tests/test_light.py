@@ -26,6 +26,13 @@ def test_a_program_that_names_the_standard_errors_by_their_module_finds_it():
     assert "concurrent.futures.process" in loaded_here(program)
 
 
+def test_the_class_of_the_pool_loads_nothing_that_only_a_pool_with_work_needs():
+    """A worker that runs the main script again imports the class."""
+    loaded = set(loaded_here("import stoppable; stoppable.ProcessPoolExecutor(1)"))
+    assert "stoppable.executor" in loaded
+    assert not {"stoppable.shell.reactor", "stoppable.core.machine", "stoppable.shell.launch"} & loaded
+
+
 def test_the_flag_loads_no_pool():
     more = loaded_here("import stoppable; stoppable.Event().set(); stoppable.StopToken().is_set()")
     ours = {name.split(".")[1] for name in more if name.startswith("stoppable.")}

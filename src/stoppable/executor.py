@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from multiprocessing.context import BaseContext
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from stoppable import errors, wire
 from stoppable import options as checks
@@ -21,7 +21,6 @@ from stoppable.callee import Packer
 from stoppable.calls import Calls
 from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
-from stoppable.core.machine import Machine
 from stoppable.facts import Facts
 from stoppable.flags.collect import gathering
 from stoppable.flags.token import StopToken
@@ -31,21 +30,18 @@ from stoppable.members import OnError
 from stoppable.options import SubmitOptions
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
-from stoppable.shell.launch import launcher
 from stoppable.shell.leaving import wait_out
-from stoppable.shell.reactor import Reactor
-from stoppable.shell.relay import Relay
 from stoppable.shell.task import SHOWN_BYTES, Task
 from stoppable.worker import intask
 from stoppable.worker import setup as setups
 from stoppable.worker.context import Variables
 from stoppable.worker.loop import DEFAULT, Options
-from stoppable.worker.records import levels
+
+if TYPE_CHECKING:
+    from stoppable.shell.reactor import Reactor
 
 T = TypeVar("T")
 _pools = itertools.count(1)
-# Positions in a worker's line are 32 bits, and one that is taken back uses up one, too.
-_MOST_TASKS = 1 << 31
 
 
 class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
@@ -247,7 +243,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
 
     # --- start ---------------------------------------------------------------------------------
 
-    def _start(self) -> Reactor:
+    def _start(self) -> "Reactor":
         """Return the reactor, started at the first call."""
         if os.getpid() != self._pid:
             raise RuntimeError(
@@ -276,13 +272,15 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         self._follow_outer()
         return self._reactor
 
-    def _make_reactor(self) -> Reactor:
+    def _make_reactor(self) -> "Reactor":
+        # Loaded now, and not with the class: a worker that runs the main script again needs the class only.
+        from stoppable.shell import engine
+
         setup = setups.describe(self._name, self._initializer, self._initargs)
-        machine = Machine(self._max_workers, max_tasks_per_child=min(self._max_tasks or _MOST_TASKS, _MOST_TASKS))
         setup.max_bytes = self._max_worker_memory
-        setup.levels, setup.lines = levels() if self._logs else None, self._output is not None
-        starter = launcher(setup, self._context)
-        reactor = Reactor(machine, starter, self._name, Relay(self._name, named=self._output == "named"))
+        reactor = engine.build(
+            setup, self._context, self._max_workers, self._max_tasks, logs=self._logs, output=self._output
+        )
         # The reactor must not hold the pool, or a forgotten pool would never end.
         weakref.finalize(self, _forgotten, reactor).atexit = False
         try:
@@ -374,7 +372,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         return False
 
 
-def _forgotten(reactor: Reactor) -> None:
+def _forgotten(reactor: "Reactor") -> None:
     """Let a pool that nobody holds any more end when its tasks have."""
     if os.getpid() == reactor.pid:
         reactor.post(ev.Shutdown())

@@ -186,16 +186,16 @@ def test_a_block_that_raises_stops_its_tasks_and_is_in_the_group(run: Run, tmp_p
 def test_a_block_left_by_an_end_of_the_program_stops_its_tasks_and_raises_it_bare(
     error: type[BaseException], tmp_path: Path
 ) -> None:
-    """Behaviours 82, 87."""
+    """Behaviours 82, 87. Not even a failure changes that."""
     begun = str(tmp_path / "begun")
 
     async def main() -> None:
         with jobs.running(2) as executor:
             pool = aio.Pool(executor)
             with pytest.raises(error):
-                async with pool.task_group() as group:
+                async with pool.task_group(on_error="ignore") as group:
                     group.submit(jobs.polite, begun)
-                    group.submit(jobs.fail_after, begun, "no")
+                    group.submit(jobs.fail, "no")
                     await there(begun)
                     raise error
             assert group.futures[0].stopped()
