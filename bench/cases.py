@@ -16,10 +16,12 @@ from typing import Any
 from cases_cost import flag, imports, life, memory
 from cases_rate import Numbers, arrays, chunks, efficiency, endless, head_of_line, noops, queue, round_trip
 from cases_stop import asks, interrupts, recovery, stops
+from floors import floors
 from peer import Cannot
 from peers import PEERS
 
 CASES: dict[str, Callable[..., Numbers]] = {
+    "floors": floors,
     "flag": flag,
     "noops": noops,
     "chunks": chunks,
@@ -37,7 +39,7 @@ CASES: dict[str, Callable[..., Numbers]] = {
     "queue": queue,
     "endless": endless,
 }
-OURS_ONLY = {"flag"}  # what it is compared with is measured in the same process
+OURS_ONLY = {"flag", "floors"}  # the one has what it is compared with in the same process, the other is no pool's
 
 
 def main() -> None:

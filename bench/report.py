@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from peers import PEERS
-from rows import FLAG_ROWS, ROWS, US, Results, Row, middle, ratio, verdict, wanted
+from rows import FLAG_ROWS, FLOOR_ROWS, ROWS, US, Results, Row, middle, ratio, verdict, wanted
 
 
 def short(value: Any) -> str:
@@ -46,6 +46,14 @@ def flag_table(results: Results) -> str:
         shown = [short(value) if is_time else "", f"{value / base:,.2f} ×" if is_time else f"{value:,.0f} ×"]
         lines.append(f"| {row.title} | " + " | ".join([*shown, wanted(row), verdict(results, row)]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def floor_table(results: Results) -> str:
+    """Return the Markdown table of what the machine can do at best; empty if that was not measured."""
+    shown = [(row, middle(results, row, US)) for row in FLOOR_ROWS]
+    lines = ["| what | at best |", "| --- | --- |"]
+    lines += [f"| {row.title} | {short(value)} {row.unit} |" for row, value in shown if value is not None]
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
 def _title(row: Row) -> str:
@@ -135,12 +143,13 @@ def plot(results: Results, peers: list[str], path: Path) -> bool:
 
 def document(results: Results, peers: list[str], rounds: int) -> str:
     """Return the text of RESULTS.md."""
-    flags = flag_table(results)
+    flags, floors = flag_table(results), floor_table(results)
     return (
         f"# Results\n\nWritten by `make bench`; medians of {rounds} round{'s' if rounds > 1 else ''}, all pools interleaved in "
         "one run, 2 workers each.\nThe ratio is ours divided by the best peer's: of rates above 1 is better, of times and "
         "sizes below 1 is better.\nA target is what the project has set itself; the verdict is computed from these numbers.\n\n"
         f"{versions(peers)}\n\n{summary(results)}\n## Pools\n\n{table(results, peers)}\n![ratios](results.png)\n\n"
         + (f"## The flag\n\n{flags}\n" if flags else "")
+        + (f"## What this machine can do at best\n\nWithout any pool: see `floors.py`.\n\n{floors}\n" if floors else "")
         + f"## Who cannot, and why\n\n{notes(results, peers)}"
     )

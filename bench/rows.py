@@ -107,6 +107,20 @@ FLAG_ROWS = [
     Row("flag", "manager_times", "a Manager's event to ours", "×", True, (Bound(1000),)),
 ]
 
+# What no pool here can be better than in some part of its work: see `floors.py`.
+FLOOR_ROWS = [
+    Row("floors", "ping_us", "a pickled call and its answer, over a socket", "µs"),
+    Row("floors", "ping_thread_us", "the same, when another thread reads the answer", "µs"),
+    Row("floors", "bare_ms", "start and end of a bare interpreter", "ms"),
+    Row("floors", "forker_ms", "start of an interpreter that can fork workers, to its fork's first word", "ms"),
+    Row("floors", "kill_ms", "SIGKILL to the end of a sleeping fork", "ms"),
+    Row("floors", "fork_mb", "memory of a fork that has done nothing (PSS)", "MB"),
+    Row("floors", "typing_ms", "import of `typing`, which the standard pool does without", "ms"),
+    Row("floors", "resident_gb_s", "100 MB copied into memory that is there", "GB/s", True),
+    Row("floors", "fresh_gb_s", "100 MB copied into fresh memory", "GB/s", True),
+    Row("floors", "socket_gb_s", "100 MB through a socket into fresh memory", "GB/s", True),
+]
+
 
 def middle(results: Results, row: Row, peer: str, key: str | None = None) -> float | None:
     """Return the median of the rounds, or None if the peer has no such number."""

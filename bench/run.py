@@ -22,11 +22,12 @@ from typing import Any
 
 from cases import CASES, OURS_ONLY
 from peers import PEERS
-from report import document, flag_table, plot, short, summary, table
+from report import document, flag_table, floor_table, plot, short, summary, table
 from rows import US, Results
 
 HERE = Path(__file__).parent
 LIMIT_S = 60
+_CLEAN_UP_S = 2.0
 
 
 def measure(case: str, peer: str, counts: dict[str, Any] | None = None, limit_s: float = LIMIT_S) -> dict[str, Any]:
@@ -59,10 +60,17 @@ def measure(case: str, peer: str, counts: dict[str, Any] | None = None, limit_s:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:  # nothing is left of it
-        pass
+    """End what is left of a measurement; first in the way that lets trackers of shared memory clean up."""
+    for number, bound_s in ((signal.SIGTERM, _CLEAN_UP_S), (signal.SIGKILL, 0.0)):
+        until = time.monotonic() + bound_s
+        try:
+            os.killpg(process.pid, number)
+            while time.monotonic() < until:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.02)
+        except ProcessLookupError:  # nothing is left of it
+            break
     process.wait()
 
 
@@ -111,7 +119,7 @@ def main() -> None:
     (given.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (given.out / "RESULTS.md").write_text(document(results, peers, given.rounds))
     drawn = plot(results, peers, given.out / "results.png")
-    print(f"\n{table(results, peers)}\n{flag_table(results)}\n{summary(results)}")
+    print(f"\n{table(results, peers)}\n{flag_table(results)}\n{floor_table(results)}\n{summary(results)}")
     print(
         f"written to {given.out}: RESULTS.md, results.json"
         + (", results.png" if drawn else "; no plot without matplotlib")

@@ -25,6 +25,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 # The cases with counts so small that they measure nothing.
 SMALL: dict[str, dict[str, Any]] = {
+    "floors": {"times": 20, "size_mb": 1},
     "flag": {"rounds": 1},
     "noops": {"count": 50},
     "chunks": {"count": 2000},
@@ -52,10 +53,10 @@ def test_a_case_runs_in_a_process_of_its_own_and_gives_each_number_that_the_tabl
         pytest.importorskip("numpy")
     rows = bench("rows")
     found = bench("run").measure(case, "stoppable", SMALL[case], 100)
-    named = {row.key for row in [*rows.ROWS, *rows.FLAG_ROWS] if row.case == case}
+    named = {row.key for row in [*rows.ROWS, *rows.FLAG_ROWS, *rows.FLOOR_ROWS] if row.case == case}
     named |= {
         target.key
-        for row in [*rows.ROWS, *rows.FLAG_ROWS]
+        for row in [*rows.ROWS, *rows.FLAG_ROWS, *rows.FLOOR_ROWS]
         if row.case == case
         for target in row.targets
         if isinstance(target, rows.Beside)
@@ -69,7 +70,7 @@ def test_every_case_is_tried_here_and_has_a_line_in_a_table(bench: Any) -> None:
     rows = bench("rows")
     cases = bench("cases").CASES
     assert set(SMALL) == set(cases)
-    assert {row.case for row in [*rows.ROWS, *rows.FLAG_ROWS]} == set(cases)
+    assert {row.case for row in [*rows.ROWS, *rows.FLAG_ROWS, *rows.FLOOR_ROWS]} == set(cases)
 
 
 @pytest.mark.slow

@@ -55,10 +55,16 @@ def pack(value: Any, *, by_value: bool = False, copy: bool) -> tuple[Part, ...]:
     head = _HEAD.pack(0, len(beside), len(pickled)) + b"".join(_SIZE.pack(each.nbytes) for each in beside) + pickled
     parts: list[Part] = [head + padding(len(head))]
     for each in beside:
-        parts.append(bytes(each) if copy else each)
+        parts.append(_copy(each) if copy else each)
         if rest := padding(each.nbytes):
             parts.append(rest)
     return tuple(parts)
+
+
+def _copy(buffer: memoryview) -> memoryview:
+    room = wire.fresh(buffer.nbytes)
+    room[:] = buffer
+    return room
 
 
 def size(parts: tuple[Part, ...]) -> int:

@@ -87,6 +87,7 @@ def files_in_the_middle() -> None:
 
 
 def processes() -> None:
+    use_pool()  # so that all is loaded: who is root no more may be unable to read it
     if os.getuid() == 0:
         os.setuid(65534)  # no limit of processes binds root
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

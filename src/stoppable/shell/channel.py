@@ -50,6 +50,7 @@ class Channel:
         self.ready = False
         self.dead = False  # the worker is gone: what it has left is all that will come
         self.failed = False  # it could not be written to, though the worker may live
+        self.killed = False  # that has been ordered
         self.ended = False  # its socket has nothing more to say
         self.positions: dict[int, int] = {}  # task -> position, of the sent and not yet answered
         # Read and not yet taken. A queue, since taking one can lead to reading more: they are taken in order.

@@ -73,6 +73,8 @@ class Delivery:
 
     def kill(self, action: ev.Kill) -> None:
         self._climbed(Rung.KILL, action.worker, action.task)
+        if (channel := self._channels.get(action.worker)) is not None:
+            channel.killed = True
         self._order(Op.KILL, action.worker)
 
     def _climbed(self, rung: Rung, worker: int, task_id: int | None) -> None:

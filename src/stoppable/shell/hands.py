@@ -245,8 +245,10 @@ class Hands:
             self._take(channel, channel.inbox.popleft())
         if channel.ended:
             self._watch.remove(channel.sock.fileno())
-            # It has closed its end, so it can be given nothing: if it still lives, it must not.
-            self._launcher.deliver(Op.KILL, channel.worker)
+            # It has closed its end, so it can be given nothing: if it still lives, it must not. But while a killed
+            # one dies, the warden is to have nothing else to do.
+            if not channel.killed:
+                self._launcher.deliver(Op.KILL, channel.worker)
 
     def _take(self, channel: Channel, frame: Frame) -> None:
         kind, extra, position, id, body = frame
