@@ -93,6 +93,10 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         on_stopped: Callable[[Future[Any]], object] | None = None,
         on_done: Callable[[Future[Any]], object] | None = None,
     ) -> None:
+        # Loaded with the first pool. Not with the class: a worker that runs the main script again needs that only. And not
+        # with the first task: a Ctrl-C in the middle of an import can be lost, in the callback of a module's lock.
+        import stoppable.shell.engine  # noqa: F401
+
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         if mp_context is not None and not hasattr(mp_context, "get_start_method"):
@@ -273,7 +277,6 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         return self._reactor
 
     def _make_reactor(self) -> "Reactor":
-        # Loaded now, and not with the class: a worker that runs the main script again needs the class only.
         from stoppable.shell import engine
 
         setup = setups.describe(self._name, self._initializer, self._initargs)

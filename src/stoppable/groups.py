@@ -208,8 +208,11 @@ class TaskGroup(Group):
         name: shown in what it raises.
     """
 
-    def __enter__(self) -> Self:
+    def __init__(self, to: Calls, **options: Any) -> None:
+        super().__init__(to, **options)
         self._sleepers = Sleepers()
+
+    def __enter__(self) -> Self:
         self._enter(self._sleepers.wake)
         return self
 

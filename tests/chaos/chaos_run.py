@@ -20,7 +20,7 @@ from typing import Any
 
 import chaos_tasks
 import leaks
-import stoppable.core.machine
+import stoppable.shell.engine
 from chaos_checks import verify
 from chaos_harm import Harmer
 from chaos_history import History, Outcome, StopMade, read_log
@@ -356,11 +356,11 @@ def _ahead(count: int | None) -> Iterator[None]:
         def ahead(self, _: int) -> None:
             pass
 
-    setattr(stoppable.core.machine, "Machine", Fixed)
+    setattr(stoppable.shell.engine, "Machine", Fixed)
     try:
         yield
     finally:
-        setattr(stoppable.core.machine, "Machine", Machine)
+        setattr(stoppable.shell.engine, "Machine", Machine)
 
 
 @contextlib.contextmanager

@@ -197,7 +197,7 @@ def print_in_threads(words: list[str], count: int) -> None:
 
 
 def print_both() -> None:
-    print("to stdout")
+    print("to stdout", flush=True)  # what is written beside it, below, goes past its buffer
     print("to stderr", file=sys.stderr)
     sys.stdout.buffer.write(b"bytes\n")
     sys.stdout.write("two\nlines\nand a rest")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import jobs
-import stoppable.core.machine
+import stoppable.shell.engine
 from jobs import BOUND_S, running
 from stoppable import Future, Rung, TaskStopped, WorkerDied
 from stoppable.shell.control import Op
@@ -120,7 +120,7 @@ def test_the_late_end_of_a_worker_that_was_given_up_is_taken_in(
             deliver(self, op, worker)
 
     monkeypatch.setattr(
-        stoppable.core.machine, "Machine", functools.partial(stoppable.core.machine.Machine, kill_s=0.3)
+        stoppable.shell.engine, "Machine", functools.partial(stoppable.shell.engine.Machine, kill_s=0.3)
     )
     monkeypatch.setattr(WardenLauncher, "deliver", harmless)
     with running() as pool:
@@ -148,8 +148,8 @@ def test_a_worker_that_cannot_be_killed_is_given_up_and_its_seat_is_taken(
         if op is not Op.KILL:
             deliver(self, op, worker)
 
-    impatient = functools.partial(stoppable.core.machine.Machine, kill_s=0.3)
-    monkeypatch.setattr(stoppable.core.machine, "Machine", impatient)
+    impatient = functools.partial(stoppable.shell.engine.Machine, kill_s=0.3)
+    monkeypatch.setattr(stoppable.shell.engine, "Machine", impatient)
     monkeypatch.setattr(WardenLauncher, "deliver", harmless)
     with running() as pool:
         future = pool.submit(jobs.nap, begun)

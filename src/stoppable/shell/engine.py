@@ -1,17 +1,13 @@
-"""Everything that runs a pool, put together: loaded when the first pool of a process is given work.
+"""Everything that runs a pool, put together: loaded when the first pool of a process is made."""
 
-The warden's interpreter takes longer to start than all else, so it is started first, and the rest is loaded meanwhile.
-"""
-
-from contextlib import suppress
 from multiprocessing.context import BaseContext
-from typing import TYPE_CHECKING
 
+from stoppable.core.machine import Machine
 from stoppable.shell.launch import launcher
+from stoppable.shell.reactor import Reactor
+from stoppable.shell.relay import Relay
+from stoppable.worker.records import levels
 from stoppable.worker.setup import Setup
-
-if TYPE_CHECKING:
-    from stoppable.shell.reactor import Reactor
 
 # Positions in a worker's line are 32 bits, and one that is taken back uses up one, too.
 _MOST_TASKS = 1 << 31
@@ -19,7 +15,7 @@ _MOST_TASKS = 1 << 31
 
 def build(
     setup: Setup, context: BaseContext | None, workers: int, tasks_each: int | None, *, logs: bool, output: str | None
-) -> "Reactor":
+) -> Reactor:
     """Return a reactor, not started, and all that it needs.
 
     Args:
@@ -30,19 +26,6 @@ def build(
         logs: what workers log and warn of comes to this process.
         output: how what tasks print does; None: it does not.
     """
-    starter = launcher(setup, context)
-    if not starter.eager:
-        with suppress(OSError):  # the reactor tries it again, and says what is wrong
-            starter.start()
-    try:
-        from stoppable.core.machine import Machine
-        from stoppable.shell.reactor import Reactor
-        from stoppable.shell.relay import Relay
-        from stoppable.worker.records import levels
-
-        setup.levels, setup.lines = levels() if logs else None, output is not None
-        machine = Machine(workers, max_tasks_per_child=min(tasks_each or _MOST_TASKS, _MOST_TASKS))
-        return Reactor(machine, starter, setup.name, Relay(setup.name, named=output == "named"))
-    except BaseException:
-        starter.end()
-        raise
+    setup.levels, setup.lines = levels() if logs else None, output is not None
+    machine = Machine(workers, max_tasks_per_child=min(tasks_each or _MOST_TASKS, _MOST_TASKS))
+    return Reactor(machine, launcher(setup, context), setup.name, Relay(setup.name, named=output == "named"))
