@@ -26,7 +26,7 @@ MAX_BODY_BYTES = 1 << 40
 MAX_SAID_BYTES = 1 << 20  # of what is said besides an answer; a longer text is cut
 # Up to here, memory for a body is taken at once. A longer one takes it as its bytes come: a head alone,
 # which a broken worker can send, must not cost the parent a terabyte.
-_AT_ONCE_BYTES = 1 << 22
+_AT_ONCE_BYTES = 1 << 24
 
 
 class Kind(IntEnum):

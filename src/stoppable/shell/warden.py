@@ -6,7 +6,7 @@ process. It is a subreaper, so whatever escapes a dead worker comes to it, witho
 user's own process. And it sees the parent's end whatever the parent was doing, and carries out the
 stop of everything, even of a worker inside a C call that holds the GIL.
 
-It must never start a thread, run user code, or wait for anything but its poll.
+It must never start a thread, run user code, or wait for anything but its poll (and some milliseconds in `_let_die`).
 
 Invariants:
 1. A worker's process id is signalled only while it is in `workers`: it is our child, not yet reaped.
@@ -33,6 +33,7 @@ from stoppable.worker import start
 # worker's end is told when that is done, so that a future is done when its work is.
 _ORPHANS_S = 5.0
 _LOOK_MS = 100
+_DEATH_S = 0.004  # most killed processes are gone by then, if a CPU is free for them
 
 
 class Newborn(NamedTuple):
@@ -61,18 +62,18 @@ class Warden:
         self.dying: dict[int, tuple[int, set[int], float]] = {}
         self.left: set[int] = set()  # processes that tasks left behind when their worker retired in peace
         self.guarded: dict[int, int] = {}  # pidfd -> process id, of workers that are not our children
+        self.killed = (0, 0.0)  # the process id that was ordered to be killed last, and when
+        self.wake = -1  # readable when a child has died, or was stopped
         self.poll = select.poll()
         self.fds: list[int] = []
         self.parents_end: list[int] = []  # the parent's pidfd, if the kernel has such
 
     def run(self) -> Newborn:
         """Serve until the parent is gone, then end this process; return only in a forked worker."""
-        wake = self._watch()
+        self._watch()
         while True:
             for fd, _ in self.poll.poll(_LOOK_MS if self.dying else None):
-                if fd == wake:
-                    with suppress(BlockingIOError):
-                        os.read(wake, 4096)
+                if fd == self.wake:
                     self._reap()
                 elif fd == self.control.sock.fileno():
                     newborn = self._serve()
@@ -85,13 +86,13 @@ class Warden:
             if self.dying:
                 self._bury_dying()
 
-    def _watch(self) -> int:
+    def _watch(self) -> None:
         """Set up what wakes us: the control socket, our children, the parent's end."""
-        wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-        self.fds = [wake, waker]
-        self.poll.register(wake, select.POLLIN)
+        self.fds = [self.wake, waker]
+        self.poll.register(self.wake, select.POLLIN)
         self.poll.register(self.control.sock.fileno(), select.POLLIN)
         start.be_woken_by_the_end_of_the_parent()
         try:
@@ -107,7 +108,6 @@ class Warden:
         # of ours that inherited the parent's end can then delay it.
         if os.getppid() != self.parent:
             self._end()
-        return wake
 
     # --- the parent's orders -----------------------------------------------------------------
 
@@ -121,6 +121,7 @@ class Warden:
                 self._end()  # the parent has closed it
             message, fds = got
             if message.op == Op.SPAWN:
+                self._let_die()
                 newborn = self._fork(message.who, fds)
                 if newborn is not None:
                     return newborn
@@ -128,6 +129,15 @@ class Warden:
                 self._guard(message.value, fds)
             elif (pid := self.workers.get(message.who)) is not None:
                 carry_out(message.op, pid)
+                if message.op == Op.KILL:
+                    self.killed = pid, time.monotonic()
+
+    def _let_die(self) -> None:
+        """Let who was just killed end before a fork: that takes a CPU for some milliseconds, and nobody waits for it."""
+        pid, at = self.killed
+        while pid in self.ids and (left_s := at + _DEATH_S - time.monotonic()) > 0:
+            select.select([self.wake], [], [], left_s)
+            self._reap()
 
     def _fork(self, worker: int, fds: list[int]) -> Newborn | None:
         if len(fds) < 2:
@@ -179,6 +189,8 @@ class Warden:
 
     def _reap(self) -> None:
         """Reap the dead, end what they left, and report them."""
+        with suppress(BlockingIOError):
+            os.read(self.wake, 4096)
         dead = self._dead()
         while any(worker is not None for worker, _ in dead):
             # Whose was an orphan? Nothing says, once its worker is dead. But who died before this list of
