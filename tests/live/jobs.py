@@ -92,9 +92,24 @@ def spin(begun: str, cleaned: str) -> None:
         say(cleaned)
 
 
+def call_all_the_time(begun: str) -> None:
+    """Make frames and drop them, of functions, generators and C code that calls back."""
+    say(begun)
+    while True:
+        sum(abs(number) for number in range(20))
+        sorted(range(20), key=lambda number: -number)
+        re.sub("a", lambda match: match[0], "aaa")
+
+
 def nap(begun: str) -> None:
     say(begun)
     time.sleep(LONG_S)
+
+
+def nap_in_two_threads(begun: str) -> None:
+    threading.Thread(target=nap, args=(begun + ".2",), daemon=True).start()
+    await_file(begun + ".2")
+    nap(begun)
 
 
 def hold_gil(begun: str) -> None:

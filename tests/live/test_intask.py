@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -233,6 +234,31 @@ def test_the_stack_of_a_sleeping_task_shows_where_it_sleeps(tmp_path: Path) -> N
         assert future.stack() is None
         assert waiting.result(BOUND_S) == 1
         assert waiting.stack() is None
+
+
+def test_the_stack_of_a_busy_task_is_seen_a_thousand_times_and_does_it_no_harm(tmp_path: Path) -> None:
+    """faulthandler, which walks the frames at any instant, ended such a task by SIGSEGV after some eighty."""
+    begun = str(tmp_path / "begun")
+    with running() as pool:
+        future = pool.submit(jobs.call_all_the_time, begun)
+        await_file(begun)
+        seen = [future.stack() for _ in range(1000)]
+        assert future.running()
+        assert all("in call_all_the_time" in (stack or "") for stack in seen)
+        assert [stack for stack in seen if "stoppable/worker" in (stack or "")] == []
+        future.kill()
+        stopped(future)
+
+
+def test_the_stacks_of_all_threads_of_a_task_are_seen(tmp_path: Path) -> None:
+    with running() as pool:
+        future = pool.submit(jobs.nap_in_two_threads, str(tmp_path / "begun"))
+        await_file(tmp_path / "begun")
+        stack = future.stack() or ""
+        assert len(re.findall(r"in nap$", stack, re.MULTILINE)) == 2
+        assert stack.index("Thread 0x") < stack.index("Current thread 0x") < stack.index("in nap_in_two_threads")
+        future.kill()
+        stopped(future)
 
 
 def test_the_stack_of_a_task_in_c_code_that_holds_the_gil_is_seen(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections import deque
+from pathlib import Path
 
 from stoppable import parcel, wire
 from stoppable.core.events import TaskId
@@ -17,7 +18,7 @@ from stoppable.parcel import Part
 from stoppable.shell.control import NOT_NOW
 from stoppable.shell.feed import Feed
 from stoppable.wire import Frame, Kind
-from stoppable.worker import loop, stream
+from stoppable.worker import loop, start, stream
 from stoppable.worker import page as pages
 from stoppable.worker.page import Page
 
@@ -31,6 +32,7 @@ READS = 4
 LAST_READS = 1024
 _STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler; a stopped worker never does
 _STACK_STEP_S = 0.0003
+_IN_C_S = 0.01  # Python code comes to its handlers in less, once it has a CPU
 _STACK_STILL = 10  # steps
 _OURS = (loop.__file__, stream.__file__)
 _STACK_ENDS = (b" in <module>\n", b"  ...\n")  # the main thread's outermost frame, or the hundredth
@@ -232,27 +234,59 @@ class Channel:
             return None
         return done, None if math.isnan(total) else total
 
-    def request_stack(self) -> None:
-        """Make room for a stack; to be called just before STACK is delivered."""
+    def request_text(self) -> None:
+        """Make room for the stack that Python code writes; to be called just before STACK is delivered."""
+        self.page.u8[pages.PAGE_BYTES : pages.DUMP_AT] = bytes(pages.TEXT_BYTES)
+
+    def read_text(self) -> tuple[str | None, bool]:
+        """Return that stack, and whether another way may do better.
+
+        That is so if the worker has had the signal for a while and does nothing but C code. If it has not, it had no CPU, or
+        was stopped; then the other way would do no better, and might do harm.
+        """
+        began = time.monotonic()
+        delivered_at = math.inf
+        while (now := time.monotonic()) < began + _STACK_WAIT_S:
+            time.sleep(_STACK_STEP_S)
+            raw = bytes(self.page.u8[pages.PAGE_BYTES : pages.DUMP_AT]).partition(b"\0")[0]
+            if raw.endswith(pages.STACK_END):
+                return _without_ours(raw[:-1].decode("utf-8", "replace")), False
+            if now - began > _IN_C_S and delivered_at == math.inf and not self._has_pending(start.STACK_SIGNAL):
+                delivered_at = now
+            if now - delivered_at > _IN_C_S:
+                return None, True
+        return None, False
+
+    def _has_pending(self, number: int) -> bool:
+        """Say whether a signal waits for the worker to run."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return True  # it is gone
+        sets = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd:", "ShdPnd:"))]
+        return any(pending >> (number - 1) & 1 for pending in sets)
+
+    def request_dump(self) -> None:
+        """Make room for a stack of faulthandler's; to be called just before DUMP is delivered."""
         page = self.page
         if page.u32[pages.DUMPS] == 0:
             self._stack_at = 0
         page.u32[pages.DUMPS] = 1
-        start = pages.PAGE_BYTES + self._stack_at
-        page.u8[start:] = bytes(pages.TOTAL_BYTES - start)
+        at = pages.DUMP_AT + self._stack_at
+        page.u8[at:] = bytes(pages.TOTAL_BYTES - at)
 
-    def read_stack(self) -> str | None:
-        """Return the stack that the worker writes, or None if it does not within 250 ms.
+    def read_dump(self) -> str | None:
+        """Return the stack that faulthandler writes, or None if it does not within 250 ms.
 
         Its writer is a signal handler in C, which can tell nobody that it has finished: so this looks
         until the outermost frame is there, or else until the text has stood still for a while.
         """
-        start = pages.PAGE_BYTES + self._stack_at
+        at = pages.DUMP_AT + self._stack_at
         until = time.monotonic() + _STACK_WAIT_S
         size = still = 0
         while time.monotonic() < until:
             time.sleep(_STACK_STEP_S)
-            raw = bytes(self.page.u8[start:]).partition(b"\0")[0]
+            raw = bytes(self.page.u8[at:]).partition(b"\0")[0]
             still = still + 1 if raw and len(raw) == size else 0
             size = len(raw)
             if raw.endswith(_STACK_ENDS) or still == _STACK_STILL:
@@ -262,11 +296,11 @@ class Channel:
 
 
 def _without_ours(stack: str) -> str:
-    """Leave out the frames of the worker's own loop, which stand below each task's and say nothing."""
+    """Leave out the frames of the worker's own loop, which stand below each task's and say nothing; and of who writes stacks."""
     kept: list[str] = []
     ours = False
     for line in stack.splitlines():
         ours = line.startswith("  File") and (ours or any(f'"{file}"' in line for file in _OURS))
-        if not ours:
+        if not ours and f'"{start.__file__}"' not in line:
             kept.append(line)
     return "\n".join(kept).strip()

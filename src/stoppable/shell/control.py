@@ -27,6 +27,7 @@ class Op(IntEnum):
     GUARD = 6  # with its pidfd: end this process, too, when the parent is gone
     SUSPEND = 7  # have the worker's whole tree stand still
     CONTINUE = 8
+    DUMP = 9  # STACK in another way
 
     BORN = 10  # value: the process id
     EXITED = 11  # value: the status as os.waitpid gives it

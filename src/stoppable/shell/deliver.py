@@ -85,7 +85,7 @@ class Delivery:
         now = time.monotonic()
         asked_at = task.rungs[0][1] if task.rungs else now
         if rung >= Rung.TERMINATE and task.stack is None:
-            task.stack = self.read_stack(channel)
+            task.stack = self.read_stack(channel, doomed=True)
         task.rungs += ((rung, now),)
         log.warning("%s", task.climbed_text(rung, now - asked_at, bool(channel.page.u8[pages.LOOKED])))
 
@@ -101,13 +101,24 @@ class Delivery:
 
     # --- where a task is -----------------------------------------------------------------------
 
-    def read_stack(self, channel: Channel) -> str | None:
-        """Return where the worker's threads are, or None if it does not say so in time."""
+    def read_stack(self, channel: Channel, *, doomed: bool = False) -> str | None:
+        """Return where the worker's threads are, or None if it does not say so in time.
+
+        Args:
+            doomed: the worker is about to be ended, so the way that is quick in every case may be taken at once. It has
+                ended workers by SIGSEGV: see `open_stack_file`.
+        """
         if channel.pid is None or channel.ended:
             return None
-        channel.request_stack()
-        self._order(Op.STACK, channel.worker)
-        return channel.read_stack()
+        if not doomed:
+            channel.request_text()
+            self._order(Op.STACK, channel.worker)
+            text, in_c = channel.read_text()
+            if not in_c:
+                return text
+        channel.request_dump()
+        self._order(Op.DUMP, channel.worker)
+        return channel.read_dump()
 
     def stack_of(self, task_id: int) -> str | None:
         """Return where the task is now, or None if it does not run: nobody who stands still can say it."""

@@ -155,7 +155,7 @@ class WardenLauncher:
             raise
 
     def deliver(self, op: Op, worker: int) -> None:
-        """Have INTERRUPT, TERMINATE, KILL or STACK carried out on the worker; nothing if it is gone."""
+        """Have INTERRUPT, TERMINATE, KILL, STACK or DUMP carried out on the worker; nothing if it is gone."""
         if worker in self.living and self.control is not None:
             try:
                 self.control.send(op, worker)

@@ -302,6 +302,8 @@ def carry_out(op: int, pid: int) -> None:
         tree.kill(pid)
     elif op == Op.STACK:
         tree.send(pid, start.STACK_SIGNAL)
+    elif op == Op.DUMP:
+        tree.send(pid, start.DUMP_SIGNAL)
     elif op == Op.SUSPEND:
         tree.suspend(pid)
     elif op == Op.CONTINUE:

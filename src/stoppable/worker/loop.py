@@ -184,7 +184,7 @@ class Loop:
         page.u8[pages.LOOKED] = 0
         page.u64[pages.CURRENT_TASK] = id
         if page.u32[pages.DUMPS]:
-            os.lseek(self.stack_fd, pages.PAGE_BYTES, os.SEEK_SET)
+            os.lseek(self.stack_fd, pages.DUMP_AT, os.SEEK_SET)
             page.u32[pages.DUMPS] = 0
         options = DEFAULT
         try:

@@ -31,7 +31,10 @@ from stoppable.flags.words import Word
 from stoppable.reason import StopReason
 
 PAGE_BYTES = 4096
-STACK_BYTES = 1 << 16  # faulthandler writes stacks behind the page, in the same file
+STACK_BYTES = 1 << 16  # stacks are written behind the page, in the same file
+TEXT_BYTES = 1 << 14  # of these, for those that Python code writes; faulthandler's are behind them
+DUMP_AT = PAGE_BYTES + TEXT_BYTES
+STACK_END = b"\1"  # behind the text that Python code has written
 TOTAL_BYTES = PAGE_BYTES + STACK_BYTES
 RING = 96  # more tasks than are ever in one line (`core.pace`)
 REASON_AT, REASON_BYTES = 512, 512
@@ -45,7 +48,7 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 CLAIMED = 0  # by the worker: the last position it claimed
 FREEZE = 1  # by the parent: odd while it recalls
 ASKED = 2  # by the parent (and cleared by the worker when stale): see `ask`
-DUMPS = 3  # by the parent: 1 = a stack was asked for; by the worker: 0 once it has rewound the file
+DUMPS = 3  # by the parent: 1 = faulthandler was asked for a stack; by the worker: 0 once it has rewound the file
 ROOM = 26  # by the parent (and cleared by the worker before it looks): there may be room for what a stream yields
 THAWED = 27  # by the parent: set while it does not recall, so that a worker can wait for that
 TOKEN_SIZE = 28  # by the worker: bytes of the task's pickled token, 0 = it has none
