@@ -49,6 +49,15 @@ class BareFuture(concurrent.futures.Future[T], Generic[T]):
                         self._own = own
             return self._own
 
+    def _regain(self) -> None:
+        """See to it that the condition can be taken; called before it is."""
+        own = self._own
+        if own is not None:
+            if own.acquire(False):
+                own.release()
+            else:
+                self._own = own.regained()
+
     def done(self) -> bool:
         """Return whether the task has ended."""
         return self._state in ENDED
@@ -63,6 +72,7 @@ class BareFuture(concurrent.futures.Future[T], Generic[T]):
 
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[T]], object]) -> None:
         """Call *fn* with this future once it is done: at once if it is, else in the thread that ends it."""
+        self._regain()
         with self._condition:
             if not self._done_callbacks:
                 self._done_callbacks = []
@@ -92,6 +102,7 @@ class BareFuture(concurrent.futures.Future[T], Generic[T]):
                 self._result = value
                 self._state = FINISHED
                 return  # there is no condition, so there is no waiter and no callback
+        self._regain()
         with self._condition:
             if self._state in ENDED:
                 return

@@ -81,6 +81,7 @@ class Future(BareFuture[T], Generic[T]):
         given = reason if isinstance(reason, StopReason) else None
         if given is None:
             given = new_reason(StopKind.STOP, None if reason is None else str(reason))
+        self._regain()
         with self._condition:
             if self._state in ENDED:
                 return False
@@ -258,6 +259,7 @@ class Future(BareFuture[T], Generic[T]):
         reactor, task = self._reactor, self._task
         if reactor is None or task is None:
             return
+        self._regain()
         with self._condition:
             if self._state != PENDING:
                 return
@@ -285,6 +287,7 @@ class Future(BareFuture[T], Generic[T]):
             if self._own is None:
                 self._sent = True
                 return self._state not in ENDED
+        self._regain()
         with self._condition:
             self._sent = True
             return self._state not in ENDED
@@ -294,6 +297,7 @@ class Future(BareFuture[T], Generic[T]):
             self._state = RUNNING
 
     def _requeue(self) -> None:
+        self._regain()
         with self._condition:
             self._sent = False
             if self._state == RUNNING:
@@ -303,11 +307,13 @@ class Future(BareFuture[T], Generic[T]):
         """Take note of a new partial result (the task keeps it)."""
 
     def _finish_error(self, error: BaseException) -> None:
+        self._regain()
         if not self.done():
             self.set_exception(error)
 
     def _finish_stopped(self, error: TaskStopped) -> None:
         """End for a stop: as cancelled, or as failed if it is one that nobody asked for (a limit was passed)."""
+        self._regain()
         barked = error.reason is not None and error.reason.kind is StopKind.WATCHDOG
         if barked or type(error) is not TaskStopped:
             if not self.done():

@@ -12,12 +12,17 @@ interrupted waits on an Event, 8 hung the setter and 3 ended in "release unlocke
 """
 
 import _thread
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 _SLICE_S = 0.1
+_LOOK_S = 0.2  # how long somebody may hold a lock before we look what he does
+_MAKING = _thread.RLock()  # held for a line
+# Files whose code may hold the lock of a future for a moment.
+_HOLDERS = ("concurrent/futures/_base.py", "stoppable/future.py", "stoppable/bare.py")
 
 
 class Sleepers:
@@ -157,8 +162,36 @@ class Condition(_thread.RLock):  # type: ignore[misc]  # final in the stubs only
             self.sleepers.wake()
 
     def wait_until(self, so: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait until *so*, at most *timeout* seconds; return so(). The caller does not hold the lock."""
-        with self:
-            if self.sleepers is None:
-                self.sleepers = Sleepers()
+        """Wait until *so*, at most *timeout* seconds; return so(). It does not take this lock."""
+        if self.sleepers is None:
+            with _MAKING:
+                self.sleepers = self.sleepers or Sleepers()
         return self.sleepers.wait(so, timeout)
+
+    def regained(self) -> "Condition":
+        """Return this once nobody holds it; or one in its place, if whoever holds it does not know of it any more.
+
+        `concurrent.futures.wait` and `as_completed` take the locks of all their futures one by one, and give them back one
+        by one. A Ctrl-C in between leaves the rest held, for ever; and whoever ends such a future would wait for ever.
+        """
+        while not self.acquire(True, _LOOK_S):
+            if self._forgotten():
+                fresh = Condition()
+                fresh.sleepers = self.sleepers
+                return fresh
+        self.release()
+        return self
+
+    def _forgotten(self) -> bool:
+        """Say whether the thread that holds this waits in `Sleepers.wait`, or runs nothing that takes such locks."""
+        owner = repr(self).partition("owner=")[2].partition(" ")[0]  # that is the only way to learn it
+        if not owner.isdecimal() or owner == "0":
+            return False
+        frame = sys._current_frames().get(int(owner))
+        while frame is not None:
+            if frame.f_code is Sleepers.wait.__code__:
+                return True
+            if frame.f_code.co_filename.endswith(_HOLDERS):
+                return False
+            frame = frame.f_back
+        return True

@@ -70,6 +70,11 @@ def fail_after(path: str, text: str) -> NoReturn:
     raise ValueError(text)
 
 
+def wait_until_there(path: str) -> str:
+    """Wait for a file, asking nobody; return what is in it."""
+    return await_file(path, 60)
+
+
 def end_worker(code: int) -> NoReturn:
     os._exit(code)
 

@@ -1,6 +1,8 @@
 """A future as a thing of its own: reasons and policies given to `stop`, callbacks, waiters, and one made by hand."""
 
+import concurrent.futures
 import threading
+import time
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -100,3 +102,39 @@ def test_a_policy_given_to_stop_replaces_the_tasks_own(tmp_path: Path) -> None:
         with pytest.raises(TaskStopped) as caught:
             future.result(BOUND_S)
         assert caught.value.rung is Rung.KILL
+
+
+@pytest.mark.parametrize("who", ["who waits for it", "a thread that has ended"])
+def test_a_future_whose_lock_a_ctrl_c_has_left_held_ends_all_the_same(who: str, tmp_path: Path) -> None:
+    """Behaviour 95. In the standard `wait` and `as_completed`, which take the locks of all their futures one by one."""
+    with running() as pool:
+        futures = [pool.submit(jobs.wait_until_there, str(tmp_path / "go")) for _ in range(3)]
+        left = futures[0], futures[2]
+        if who == "who waits for it":
+            for future in left:
+                future._condition.acquire()
+        else:
+            thread = threading.Thread(target=lambda: [future._condition.acquire() for future in left])
+            thread.start()
+            thread.join()
+        (tmp_path / "go").write_text("go")
+        assert [future.result(BOUND_S) for future in futures] == ["go"] * 3
+        assert concurrent.futures.wait(futures, 0).not_done == set()
+
+
+def test_a_lock_that_the_standard_library_holds_just_now_is_waited_for(tmp_path: Path) -> None:
+    held, free = threading.Event(), threading.Event()
+    with running() as pool:
+        future = pool.submit(jobs.wait_until_there, str(tmp_path / "go"))
+        lock = future._condition
+        code = compile("with lock: held.set(); free.wait()", concurrent.futures._base.__file__, "exec")
+        holding = threading.Thread(target=exec, args=(code, {"lock": lock, "held": held, "free": free}))
+        holding.start()
+        held.wait(BOUND_S)
+        (tmp_path / "go").write_text("go")
+        time.sleep(1.0)  # what is tested is that it does not end
+        assert not future.done()
+        free.set()
+        holding.join(BOUND_S)
+        assert future.result(BOUND_S) == "go"
+        assert future._condition is lock
