@@ -244,8 +244,9 @@ def test_the_stack_of_a_busy_task_is_seen_a_thousand_times_and_does_it_no_harm(t
         await_file(begun)
         seen = [future.stack() for _ in range(1000)]
         assert future.running()
-        assert all("in call_all_the_time" in (stack or "") for stack in seen)
-        assert [stack for stack in seen if "stoppable/worker" in (stack or "")] == []
+        told = [stack for stack in seen if stack is not None]  # there is none if it had no CPU for 250 ms
+        assert told
+        assert [stack for stack in told if "in call_all_the_time" not in stack or "stoppable/worker" in stack] == []
         future.kill()
         stopped(future)
 
