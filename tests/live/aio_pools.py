@@ -1,14 +1,17 @@
 """A pool for the tests on asyncio and Trio, and what they all need."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 
 from jobs import PATIENT
 from stoppable import ProcessPoolExecutor, aio
+from watching import say
 
 
 @asynccontextmanager
@@ -41,3 +44,18 @@ async def there(path: str | Path) -> str:
 
 def files(folder: Path, *names: str) -> list[str]:
     return [str(folder / name) for name in names]
+
+
+async def cancel_again_and_again(task: "asyncio.Task[None]", begun: str, stopping: str, release: str) -> None:
+    """Cancel an asyncio task that waits for `jobs.linger`, four times; it must end only once that was released."""
+    await there(begun)
+    task.cancel()
+    await there(stopping)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.01)
+    assert not task.done()
+    say(release)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()

@@ -16,7 +16,7 @@ import trio
 
 import aio_jobs
 import jobs
-from aio_pools import Run, files, running, there
+from aio_pools import Run, cancel_again_and_again, files, running, there
 from jobs import PATIENT, QUICK
 from stoppable import ProcessPoolExecutor, RemoteTraceback, Rung, StopToken, TaskStopped, TaskTimeout, WorkerDied, aio
 from stoppable.flags import slab
@@ -357,17 +357,7 @@ def test_a_second_cancellation_of_an_asyncio_task_does_not_cut_its_wait_short(tm
     async def main() -> None:
         async with running() as pool:
             task = asyncio.create_task(pool.run(jobs.linger, begun, stopping, release))
-            await there(begun)
-            task.cancel()
-            await there(stopping)
-            for _ in range(3):
-                task.cancel()
-                await asyncio.sleep(0.01)
-            assert not task.done()
-            say(release)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert task.cancelled()
+            await cancel_again_and_again(task, begun, stopping, release)
             assert task.cancelling() == 4
 
     asyncio.run(main())

@@ -16,7 +16,7 @@ import trio
 
 import jobs
 import stoppable
-from aio_pools import Run, files, running, there
+from aio_pools import Run, cancel_again_and_again, files, running, there
 from jobs import BOUND_S, LONG_S
 from stoppable import StopKind, StopToken, TaskStopped, TaskTimeout, aio
 from watching import await_file, is_alive, say, until
@@ -382,17 +382,7 @@ def test_a_second_cancellation_of_an_asyncio_task_does_not_cut_the_wait_for_its_
                     group.submit(jobs.linger, begun, stopping, release)
 
             task = asyncio.create_task(work())
-            await there(begun)
-            task.cancel()
-            await there(stopping)
-            for _ in range(3):
-                task.cancel()
-                await asyncio.sleep(0.01)
-            assert not task.done()
-            say(release)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert task.cancelled()
+            await cancel_again_and_again(task, begun, stopping, release)
 
     asyncio.run(main())
 
