@@ -1,5 +1,6 @@
 """Tasks that are stopped in the live tests, and the pool that they run in. Importable, so that they pickle by name."""
 
+import faulthandler
 import itertools
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 
 import stoppable
 from stoppable import Future, ProcessPoolExecutor, StopInterrupt, StopPolicy, StopRequested, StopToken
+from stoppable.worker import start
 from watching import await_file, say
 
 LONG_S = 1000.0
@@ -154,6 +156,21 @@ def tell_signals(begun: str, folder: str) -> None:
     except BaseException:
         say(f"{folder}/interrupted")
         raise
+
+
+def spin_and_clean(begun: str, cleaned: str) -> None:
+    """Run Python code for ever, clean up on SIGTERM, and die of faulthandler at once if that is asked for a stack."""
+
+    def on_term(_number: int, _frame: object) -> NoReturn:
+        say(cleaned)
+        os._exit(9)
+
+    signal.signal(signal.SIGTERM, on_term)
+    faulthandler.unregister(start.DUMP_SIGNAL)
+    signal.signal(start.DUMP_SIGNAL, signal.SIG_DFL)
+    say(begun)
+    while True:
+        pass
 
 
 def survive_interrupt(begun: str, survived: str, release: str) -> str:

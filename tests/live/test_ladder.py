@@ -97,6 +97,20 @@ def test_a_c_call_that_holds_the_gil_is_ended_and_the_pool_works_on(
         assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
 
 
+def test_taking_the_stack_of_a_terminated_task_does_not_cost_its_cleanup(tmp_path: Path) -> None:
+    """Behaviour 57. faulthandler can end a process that runs Python code, so it is not what is asked here."""
+    begun, cleaned = str(tmp_path / "begun"), tmp_path / "cleaned"
+    with running() as pool:
+        future = pool.submit(jobs.spin_and_clean, begun, str(cleaned))
+        await_file(begun)
+        future.stop(at="terminate")
+        error = stopped(future)
+        assert error.rung is Rung.TERMINATE
+        assert cleaned.exists()
+        assert error.stack is not None
+        assert "spin_and_clean" in error.stack
+
+
 def test_a_regular_expression_that_backtracks_for_ever_is_interrupted(tmp_path: Path) -> None:
     """Behaviour 57. It holds the GIL, but looks for signals by itself."""
     begun = str(tmp_path / "begun")

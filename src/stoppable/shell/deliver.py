@@ -85,7 +85,7 @@ class Delivery:
         now = time.monotonic()
         asked_at = task.rungs[0][1] if task.rungs else now
         if rung >= Rung.TERMINATE and task.stack is None:
-            task.stack = self.read_stack(channel, doomed=True)
+            task.stack = self.read_stack(channel, killing=rung is Rung.KILL)
         task.rungs += ((rung, now),)
         log.warning("%s", task.climbed_text(rung, now - asked_at, bool(channel.page.u8[pages.LOOKED])))
 
@@ -101,16 +101,16 @@ class Delivery:
 
     # --- where a task is -----------------------------------------------------------------------
 
-    def read_stack(self, channel: Channel, *, doomed: bool = False) -> str | None:
+    def read_stack(self, channel: Channel, *, killing: bool = False) -> str | None:
         """Return where the worker's threads are, or None if it does not say so in time.
 
         Args:
-            doomed: the worker is about to be ended, so the way that is quick in every case may be taken at once. It has
-                ended workers by SIGSEGV: see `open_stack_file`.
+            killing: SIGKILL comes next, so the way that is quick in every case may be taken at once. It has ended
+                workers by SIGSEGV (see `open_stack_file`), and one that is only terminated has its cleanup to do.
         """
         if channel.pid is None or channel.ended:
             return None
-        if not doomed:
+        if not killing:
             channel.request_text()
             self._order(Op.STACK, channel.worker)
             text, in_c = channel.read_text()
