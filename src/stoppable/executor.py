@@ -27,7 +27,7 @@ from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.groups import TaskGroup, race
 from stoppable.members import OnError
-from stoppable.options import SubmitOptions
+from stoppable.options import Limits, SubmitOptions
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.leaving import wait_out
@@ -163,7 +163,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
             call = self._packer.pack(fn, args, kwargs)
             if not plain:
                 tokens = tuple(token for token in (options.scope, options.token) if token is not None)
-                told = self._tell(options, name, limits[0], tokens, looked=any(token in kept for token in tokens))
+                told = self._tell(options, name, limits, tokens, looked=any(token in kept for token in tokens))
         except Exception as error:
             error.add_note(f"(raised while {name} was pickled for a worker)")
             future._finish_error(error)
@@ -192,11 +192,13 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         return future
 
     def _tell(
-        self, options: SubmitOptions, name: str, timeout: float | None, tokens: tuple[StopToken, ...], *, looked: bool
+        self, options: SubmitOptions, name: str, limits: Limits, tokens: tuple[StopToken, ...], *, looked: bool
     ) -> bytes:
         """Return what the worker is to know of a task besides its call; nothing if that is all as usual."""
         carried = self._variables.values() if self._variables else ()
-        told = Options(name, timeout, options.deadline, tokens, looked, options.context, carried)
+        timeout, _, watchdog, _ = limits
+        watched = watchdog is not None
+        told = Options(name, timeout, options.deadline, tokens, looked, options.context, carried, watched)
         usual = told[1:] == DEFAULT[1:] and options.name is None
         return b"" if usual else wire.dumps(tuple(told), by_value=self._by_value)
 

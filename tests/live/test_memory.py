@@ -15,6 +15,7 @@ import stoppable
 from jobs import BOUND_S, running
 from stoppable import MemoryExceeded, Rung, StopKind, WorkerDied
 from stoppable.options import size_bytes
+from stoppable.shell import lookout
 from stoppable.shell.weigh import weigh
 from watching import await_file, is_alive, say, until
 
@@ -82,6 +83,24 @@ def test_the_memory_of_subprocesses_counts_and_they_are_gone_before_the_future_i
         until(lambda: alive_at_the_end, "the callback ran")
         assert alive_at_the_end == [False, False]
         assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+
+
+def test_a_look_that_took_long_on_a_busy_machine_is_not_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behaviour 106. Only what it cost is, by twenty times; were it the time that has passed, the next would come after 40 s."""
+    looks: list[float] = []
+
+    def slow_once(_pid: int, _limit_bytes: int) -> int:
+        looks.append(time.monotonic())
+        time.sleep(2.0 if len(looks) == 1 else 0.0)
+        return 0
+
+    monkeypatch.setattr(lookout, "weigh", slow_once)
+    watching = lookout.Lookout(lambda *_: None)
+    try:
+        watching.watch(1, os.getpid(), MB)
+        until(lambda: len(looks) >= 2, "it has looked again")
+    finally:
+        watching.close()
 
 
 def test_a_worker_that_the_system_kills_for_memory_has_died() -> None:

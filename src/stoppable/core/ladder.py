@@ -160,11 +160,9 @@ class Climb:
         return rung
 
     def _soonest(self, rungs: tuple[Rung, ...]) -> Rung | None:
-        best: Rung | None = None
-        for rung in reversed(rungs):
-            if self.at_s[rung] < (math.inf if best is None else self.at_s[best]):
-                best = rung
-        return best
+        at_s = self.at_s
+        best = min(reversed(rungs), key=at_s.__getitem__, default=None)  # of those that meet, the harshest
+        return None if best is None or at_s[best] == math.inf else best
 
     def _shielded(self, rung: Rung, now: float, shield_until: float) -> bool:
         if rung not in (Rung.INTERRUPT, Rung.TERMINATE) or shield_until <= now:

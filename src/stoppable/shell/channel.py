@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 from stoppable import parcel, wire
 from stoppable.core.events import TaskId
@@ -31,9 +32,9 @@ READS = 4
 # Of a dead worker. More than any socket holds; not endless, since a process that its task left may still write.
 LAST_READS = 1024
 _STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler; a stopped worker never does
-_STACK_STEP_S = 0.0003
+_STACK_STEP_S = 0.0001
 _IN_C_S = 0.01  # Python code comes to its handlers in less, once it has a CPU
-_STACK_STILL = 10  # steps
+_STACK_STILL = 30  # steps
 _OURS = (loop.__file__, stream.__file__)
 _STACK_ENDS = (b" in <module>\n", b"  ...\n")  # the main thread's outermost frame, or the hundredth
 
@@ -58,6 +59,9 @@ class Channel:
         # Read and not yet taken. A queue, since taking one can lead to reading more: they are taken in order.
         self.inbox: deque[Frame] = deque()
         self._fed: Feed | None = None  # that its last items were of
+        self.token: Any = (
+            None  # that a task of its was stopped by: kept, as to map its memory takes longer than the rest
+        )
         self._next = 1
         self._outbox: deque[Part] = deque()
         self._reader = wire.Reader(wire.FROM_WORKER)
@@ -84,7 +88,7 @@ class Channel:
             self.launched()
         self.sock.close()
         self._outbox.clear()
-        self._fed = None
+        self._fed = self.token = None
 
     # --- writing -----------------------------------------------------------------------------
 

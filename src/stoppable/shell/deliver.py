@@ -51,15 +51,16 @@ class Delivery:
         token = channel.page.bound_token(task.id)
         if token is not None:
             try:
-                wire.loads(token).stop(task.reason)
+                channel.token = wire.loads(token)
+                channel.token.stop(task.reason)
             except BaseException:
                 log.exception("the token of %s cannot be reached", task.name)
 
     def interrupt(self, action: ev.Interrupt) -> None:
-        self._climbed(Rung.INTERRUPT, action.worker, action.task)
         self._channels[action.worker].page.u64[pages.INTERRUPT_TASK] = action.task
         self._order(Op.INTERRUPT, action.worker)
         self.insistence.begin(action.worker, action.task, time.monotonic())
+        self._climbed(Rung.INTERRUPT, action.worker, action.task)
 
     def _interrupt_wanted(self, worker: int, task: int) -> bool | None:
         channel = self._channels.get(worker)
@@ -68,24 +69,30 @@ class Delivery:
         return channel.is_deaf(task)
 
     def terminate(self, action: ev.Terminate) -> None:
-        self._climbed(Rung.TERMINATE, action.worker, action.task)
+        self._keep_stack(action.worker, action.task)
         self._order(Op.TERMINATE, action.worker)
+        self._climbed(Rung.TERMINATE, action.worker, action.task)
 
     def kill(self, action: ev.Kill) -> None:
-        self._climbed(Rung.KILL, action.worker, action.task)
+        self._keep_stack(action.worker, action.task, killing=True)
         if (channel := self._channels.get(action.worker)) is not None:
             channel.killed = True
         self._order(Op.KILL, action.worker)
+        self._climbed(Rung.KILL, action.worker, action.task)
+
+    def _keep_stack(self, worker: int, task_id: int | None, *, killing: bool = False) -> None:
+        """Take the stack of a task whose process is about to end."""
+        task, channel = self._tasks.get(task_id or 0), self._channels.get(worker)
+        if task is not None and channel is not None and task.stack is None:
+            task.stack = self.read_stack(channel, killing=killing)
 
     def _climbed(self, rung: Rung, worker: int, task_id: int | None) -> None:
-        """Note the rung and warn of it; take the stack of a task whose process is about to end."""
+        """Note the rung, and warn of it: when it has been ordered, since a log may take its time."""
         task, channel = self._tasks.get(task_id or 0), self._channels.get(worker)
         if task is None or channel is None:
             return
         now = time.monotonic()
         asked_at = task.rungs[0][1] if task.rungs else now
-        if rung >= Rung.TERMINATE and task.stack is None:
-            task.stack = self.read_stack(channel, killing=rung is Rung.KILL)
         task.rungs += ((rung, now),)
         log.warning("%s", task.climbed_text(rung, now - asked_at, bool(channel.page.u8[pages.LOOKED])))
 

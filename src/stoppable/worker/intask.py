@@ -2,9 +2,10 @@
 
 They act on the innermost scope too (`worker/scopes.py`), in a task and outside one.
 
-`check` is meant for innermost loops. It must stay one store, one call of a C method and a branch;
-whatever costs more belongs behind that branch. So the current task is kept in module globals, which
-the loop sets: a worker runs one task at a time.
+`check` is meant for innermost loops. It must stay one call of a C method and a branch; whatever costs
+more belongs behind that branch. So the current task is kept in module globals, which the loop sets: a
+worker runs one task at a time. And that the task has looked is noted at its first look only, unless a
+watchdog wants to know of each: the store costs more than all the rest.
 """
 
 import _thread
@@ -47,6 +48,7 @@ class Running:
     reported = False  # progress() was called
     tracked = False  # track() says how far it is
     given: str | None = None  # the name that it was given
+    watched = False  # by a watchdog, to which each look is a sign of life
 
     def __init__(self, task: int, function: object, page: Page, gate: Gate, say: "Callable[..., None]") -> None:
         self.id, self.function, self.page, self.gate, self._say = task, function, page, gate, say
@@ -81,7 +83,8 @@ class Running:
 # Outside a task the flag is `bool`, which says False. With scopes, in whatever thread, it says too often that
 # something was asked; `_raise_if_asked` looks closely.
 _task: Running | None = None
-_asked: Callable[[], bool] = bool
+_flag: Callable[[], bool] = bool
+_asked: Callable[[], bool] = bool  # what `check` calls: the flag, or `_look`, which stands before it
 _scope: "ContextVar[StopToken | None]" = ContextVar("stoppable-scope", default=None)
 _scopes: "tuple[StopToken, ...]" = ()  # those entered and not left, in all threads
 _flag_lock = _thread.allocate_lock()  # for those who change what `_asked` is made of; who reads it needs none
@@ -91,21 +94,22 @@ _idle_looked = _looked
 
 def enter(task: Running) -> None:
     """Make *task* the current one."""
-    global _task, _asked, _looked
+    global _task, _flag, _asked, _looked
     if _scopes:
         _scope.set(None)  # a task before it has not left one
     with _flag_lock:
         _task = task
-        _asked = _flag_of(task) if task.tokens or _scopes else task.page.asked.is_set
+        _flag = _flag_of(task) if task.tokens or _scopes else task.page.asked.is_set
+        _asked = _look
     _looked = task.page.looked
 
 
 def leave() -> None:
     """Say that no task runs here."""
-    global _task, _asked, _looked
+    global _task, _flag, _asked, _looked
     with _flag_lock:
         _task = None
-        _asked = _flag_of(None) if _scopes else bool
+        _flag = _asked = _flag_of(None) if _scopes else bool
     _looked = _idle_looked
 
 
@@ -134,21 +138,38 @@ def _flag_of(task: Running | None) -> Callable[[], bool]:
     return lambda: any(is_set() for is_set in flags)
 
 
+def _renew_flag() -> None:
+    """Make the flag anew; for who holds its lock."""
+    global _flag, _asked
+    _flag = _flag_of(_task)
+    _asked = _flag if _task is None else _look
+
+
+def _look() -> bool:
+    """Note that the task looks, and say what the flag says; from then on, the flag is asked itself."""
+    global _asked
+    _looked[0] = 1
+    with _flag_lock:
+        if _task is None or not _task.watched:
+            _asked = _flag
+    return _flag()
+
+
 def enter_scope(token: "StopToken") -> None:
     """Let the functions look at *token* in this context, instead of at what is outside it."""
-    global _scopes, _asked
+    global _scopes
     with _flag_lock:
         _scopes = (*_scopes, token)
-        _asked = _flag_of(_task)
+        _renew_flag()
     _scope.set(token)
 
 
 def leave_scope(token: "StopToken", outer: "StopToken | None") -> None:
     """Undo `enter_scope`; nothing if that was done before."""
-    global _scopes, _asked
+    global _scopes
     with _flag_lock:
         _scopes = tuple(each for each in _scopes if each is not token)
-        _asked = _flag_of(_task)
+        _renew_flag()
     if _scope.get() is token:
         task = _task
         _scope.set(None if task is not None and outer is task.token else outer)
@@ -168,12 +189,12 @@ def check() -> None:
     Raises:
         StopRequested: the stop was asked for; its `reason` says why.
     """
-    _looked[0] = 1
     if _asked():
         _raise_if_asked()
 
 
 def _raise_if_asked() -> None:
+    _looked[0] = 1  # since it was asked, too
     task, scope = _task, _scope.get()
     if task is not None:
         if task.gate.shielded():
@@ -275,12 +296,11 @@ def task_token() -> "StopToken":
 
 
 def _show(task: Running, token: "StopToken") -> None:
-    global _asked
     task.page.bind_token(task.id, wire.dumps(token))
     if task.page.asked.is_set() and task.page.forget_stale_ask(task.id):
         token.stop(task.page.reason())
     with _flag_lock:
-        _asked = _flag_of(_task)
+        _renew_flag()
 
 
 @contextmanager

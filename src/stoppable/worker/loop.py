@@ -45,6 +45,7 @@ class Options(NamedTuple):
     looked: bool = False  # its own token is among its arguments
     context: Mapping[str, Any] | None = None  # what the user has attached to it
     carried: Carried = ()  # values of context variables
+    watched: bool = False  # by a watchdog
 
 
 DEFAULT = Options()
@@ -233,7 +234,12 @@ class Loop:
 
     def _inform(self, task: intask.Running, options: Options) -> None:
         """Let *task* know what was said of it."""
-        task.given, task.tokens, task.deadline = options.name, options.tokens, options.deadline
+        task.given, task.tokens, task.deadline, task.watched = (
+            options.name,
+            options.tokens,
+            options.deadline,
+            options.watched,
+        )
         if options.context:
             task.context = options.context
         if options.timeout_s is not None:

@@ -116,6 +116,8 @@ class Page:
     def recall(self, position: int) -> bool:
         """Take back the task at *position*; False if the worker has claimed it."""
         u32 = self.u32
+        if u32[CLAIMED] >= position:
+            return False  # that it has cannot change, so there is nothing to freeze
         self.thawed.clear()
         self._freeze()
         _fence()

@@ -39,7 +39,6 @@ def track(iterable: Iterable[T], total: float | None = None) -> Iterator[T]:
     task.tracked = True
     try:
         for item in iterable:
-            intask._looked[0] = 1
             if intask._asked():
                 intask._raise_if_asked()
             yield item
