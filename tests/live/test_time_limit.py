@@ -40,7 +40,7 @@ def test_a_block_in_time_raises_nothing_and_leaves_no_trace() -> None:
         assert 0 < (current_token().remaining() or 0) <= LONG_S
     assert not scope.expired
     assert current_token() != scope.token
-    assert intask._asked is bool
+    assert intask._asked is intask._also is bool
 
 
 def test_a_block_that_never_looks_is_not_interrupted_and_raises_nothing() -> None:

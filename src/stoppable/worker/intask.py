@@ -2,7 +2,7 @@
 
 They act on the innermost scope too (`worker/scopes.py`), in a task and outside one.
 
-`check` is meant for innermost loops. It must stay one call of a C method and a branch; whatever costs
+`check` is meant for innermost loops. It must stay two calls of C methods and a branch; whatever costs
 more belongs behind that branch. So the current task is kept in module globals, which the loop sets: a
 worker runs one task at a time. And that the task has looked is noted at its first look only, unless a
 watchdog wants to know of each: the store costs more than all the rest.
@@ -80,36 +80,36 @@ class Running:
         return None
 
 
-# Outside a task the flag is `bool`, which says False. With scopes, in whatever thread, it says too often that
-# something was asked; `_raise_if_asked` looks closely.
+# What `check` calls: the flag in the task's page (before it, `_look`), and those of tokens, if there are any; `bool` is
+# none, and says False. With scopes, in whatever thread, they say too often that something was asked; `_raise_if_asked`
+# looks closely.
 _task: Running | None = None
-_flag: Callable[[], bool] = bool
-_asked: Callable[[], bool] = bool  # what `check` calls: the flag, or `_look`, which stands before it
+_asked: Callable[[], bool] = bool
+_also: Callable[[], bool] = bool
 _scope: "ContextVar[StopToken | None]" = ContextVar("stoppable-scope", default=None)
 _scopes: "tuple[StopToken, ...]" = ()  # those entered and not left, in all threads
-_flag_lock = _thread.allocate_lock()  # for those who change what `_asked` is made of; who reads it needs none
+_flag_lock = _thread.allocate_lock()  # for those who change what the two are made of; who calls them needs none
 _looked: "bytearray | memoryview" = bytearray(1)
 _idle_looked = _looked
 
 
 def enter(task: Running) -> None:
     """Make *task* the current one."""
-    global _task, _flag, _asked, _looked
+    global _task, _asked, _also, _looked
     if _scopes:
         _scope.set(None)  # a task before it has not left one
     with _flag_lock:
-        _task = task
-        _flag = _flag_of(task) if task.tokens or _scopes else task.page.asked.is_set
-        _asked = _look
+        _task, _asked = task, _look
+        _also = _flags() if task.tokens or _scopes else bool
     _looked = task.page.looked
 
 
 def leave() -> None:
     """Say that no task runs here."""
-    global _task, _flag, _asked, _looked
+    global _task, _asked, _also, _looked
     with _flag_lock:
-        _task = None
-        _flag = _asked = _flag_of(None) if _scopes else bool
+        _task, _asked = None, bool
+        _also = _flags() if _scopes else bool
     _looked = _idle_looked
 
 
@@ -123,53 +123,47 @@ def reachable() -> bool:
     return _task is not None or _scope.get() is not None
 
 
-def _flag_of(task: Running | None) -> Callable[[], bool]:
-    flags = [scope.is_set for scope in _scopes]
+def _flags() -> Callable[[], bool]:
+    """Return what says whether a token is set, of the task or of a scope; for who holds the lock."""
+    task, tokens = _task, _scopes
     if task is not None:
-        others = (task.token,) if task.token is not None else task.tokens
-        flags = [task.page.asked.is_set, *(token.is_set for token in others), *flags]
-    match flags:
+        tokens = (*((task.token,) if task.token is not None else task.tokens), *tokens)
+    match tokens:
         case []:
             return bool
-        case [own]:
-            return own
-        case [own, other]:
-            return lambda: own() or other()
-    return lambda: any(is_set() for is_set in flags)
-
-
-def _renew_flag() -> None:
-    """Make the flag anew; for who holds its lock."""
-    global _flag, _asked
-    _flag = _flag_of(_task)
-    _asked = _flag if _task is None else _look
+        case [only]:
+            return only.is_set
+    looks = [token.is_set for token in tokens]
+    return lambda: any(is_set() for is_set in looks)
 
 
 def _look() -> bool:
-    """Note that the task looks, and say what the flag says; from then on, the flag is asked itself."""
+    """Note that the task looks, and say what the flag in its page says; from then on, that is asked itself."""
     global _asked
     _looked[0] = 1
     with _flag_lock:
-        if _task is None or not _task.watched:
-            _asked = _flag
-    return _flag()
+        task = _task
+        asked = bool if task is None else task.page.asked.is_set
+        if task is None or not task.watched:
+            _asked = asked
+    return asked()
 
 
 def enter_scope(token: "StopToken") -> None:
     """Let the functions look at *token* in this context, instead of at what is outside it."""
-    global _scopes
+    global _scopes, _also
     with _flag_lock:
         _scopes = (*_scopes, token)
-        _renew_flag()
+        _also = _flags()
     _scope.set(token)
 
 
 def leave_scope(token: "StopToken", outer: "StopToken | None") -> None:
     """Undo `enter_scope`; nothing if that was done before."""
-    global _scopes
+    global _scopes, _also
     with _flag_lock:
         _scopes = tuple(each for each in _scopes if each is not token)
-        _renew_flag()
+        _also = _flags()
     if _scope.get() is token:
         task = _task
         _scope.set(None if task is not None and outer is task.token else outer)
@@ -189,7 +183,7 @@ def check() -> None:
     Raises:
         StopRequested: the stop was asked for; its `reason` says why.
     """
-    if _asked():
+    if _asked() or _also():
         _raise_if_asked()
 
 
@@ -296,11 +290,12 @@ def task_token() -> "StopToken":
 
 
 def _show(task: Running, token: "StopToken") -> None:
+    global _also
     task.page.bind_token(task.id, wire.dumps(token))
     if task.page.asked.is_set() and task.page.forget_stale_ask(task.id):
         token.stop(task.page.reason())
     with _flag_lock:
-        _renew_flag()
+        _also = _flags()
 
 
 @contextmanager

@@ -39,8 +39,7 @@ def track(iterable: Iterable[T], total: float | None = None) -> Iterator[T]:
     task.tracked = True
     try:
         for item in iterable:
-            if intask._asked():
-                intask._raise_if_asked()
+            intask.check()
             yield item
             done += 1
             if intask._task is task:  # and not in a process that it has forked, nor in a task after it
