@@ -183,6 +183,8 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
                 task.refuse(refused)
                 return future
         policy = options.policy or self._policy
+        if not policy.ask:
+            task.patient = False
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")

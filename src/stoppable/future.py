@@ -91,6 +91,8 @@ class Future(BareFuture[T], Generic[T]):
             pending = self._state == PENDING and not self._sent and given.kind is not StopKind.DEADLINE
             if pending:
                 self._set_cancelled(self._never_started(task, given))
+        if not pending and rung is Rung.ASK and (task.patient if policy is None else policy.ask > 0):
+            reactor.ask(task)
         reactor.post(ev.Stop(ev.TaskId(task.id), rung, policy, given.kind))
         if pending:
             self._invoke_callbacks()

@@ -87,6 +87,15 @@ def wait_for(path: str, begun: str = "") -> str:
     return await_file(path, 60)
 
 
+def look_until_there(path: str, begun: str) -> str:
+    """Wait for a file, and look at the token all the time; return what is in it."""
+    say(begun)
+    while not os.path.exists(path):
+        stoppable.check()
+    stoppable.check()
+    return await_file(path)
+
+
 # --- that leave processes ----------------------------------------------------------------------
 
 

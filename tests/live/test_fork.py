@@ -60,7 +60,7 @@ def test_a_forked_child_of_the_parent_cannot_use_the_pool_and_does_not_harm_it(m
 def test_a_future_in_a_forked_child_stops_nothing(tmp_path: Path) -> None:
     """Behaviour 111."""
     with ProcessPoolExecutor(1) as pool:
-        running = pool.submit(chores.wait_for, str(tmp_path / "go"), str(tmp_path / "begun"))
+        running = pool.submit(chores.look_until_there, str(tmp_path / "go"), str(tmp_path / "begun"))
         await_file(tmp_path / "begun")
         assert _in_fork(lambda: (running.cancel(), running.kill(), running.stack())) == 0
         chores.say(tmp_path / "go", "on")

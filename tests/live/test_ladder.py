@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,29 @@ def test_a_task_that_looked_and_then_looks_no_more_gets_the_grace_of_the_ask(tmp
         (ask, asked_at), (interrupt, interrupted_at) = future.report.rungs
         assert (ask, interrupt) == (Rung.ASK, Rung.INTERRUPT)
         assert interrupted_at - asked_at >= 0.3
+
+
+def test_a_task_that_looks_is_asked_though_the_pools_thread_is_held_up_by_a_callback(tmp_path: Path) -> None:
+    """Behaviour 150."""
+    begun, stopping, release, go = (str(tmp_path / name) for name in ("begun", "stopping", "release", "go"))
+    held, let_go = threading.Event(), threading.Event()
+    with running(2) as pool:
+        future = pool.submit(jobs.linger, begun, stopping, release)
+        await_file(begun)
+        other = pool.submit(jobs.wait_until_there, go)
+        other.add_done_callback(lambda _: (held.set(), let_go.wait(BOUND_S)))
+        say(go)
+        assert held.wait(BOUND_S)
+        try:
+            future.stop("held up")
+            await_file(stopping)
+            say(release)
+        finally:
+            let_go.set()
+        error = stopped(future)
+        assert (error.rung, error.reason and error.reason.message) == (Rung.ASK, "held up")
+        assert rungs(future) == [Rung.ASK]
+        assert future.report.rungs[0][1] >= (error.reason.at if error.reason else 0)
 
 
 def test_a_task_in_a_sleep_of_the_standard_library_is_ended_by_the_interrupt(tmp_path: Path) -> None:

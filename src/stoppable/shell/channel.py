@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from stoppable import parcel, wire
 from stoppable.core.events import TaskId
 from stoppable.parcel import Part
+from stoppable.reason import StopReason
 from stoppable.shell.control import NOT_NOW
 from stoppable.shell.feed import Feed
 from stoppable.wire import Frame, Kind
@@ -31,6 +33,7 @@ _PARTS = 256  # at most so many in one sendmsg; Linux takes 1,024
 READS = 4
 # Of a dead worker. More than any socket holds; not endless, since a process that its task left may still write.
 LAST_READS = 1024
+_ASK_S = 0.5
 _STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler; a stopped worker never does
 _STACK_STEP_S = 0.0001
 _IN_C_S = 0.01  # Python code comes to its handlers in less, once it has a CPU
@@ -58,6 +61,8 @@ class Channel:
         self.positions: dict[int, int] = {}  # task -> position, of the sent and not yet answered
         # Read and not yet taken. A queue, since taking one can lead to reading more: they are taken in order.
         self.inbox: deque[Frame] = deque()
+        # Who asks ahead, in whatever thread, finds its task running, and asks it, before the reactor can ask the next one.
+        self.asking = threading.RLock()  # re-entrant for signal handlers
         self._fed: Feed | None = None  # that its last items were of
         self.token: Any = (
             None  # that a task of its was stopped by: kept, as to map its memory takes longer than the rest
@@ -209,6 +214,16 @@ class Channel:
             # A task that writes into its page must not bring a NaN, or the future, into everybody's deadlines.
             return min(max(0.0, page.f64[pages.STARTED_AT]), time.monotonic())
         return None
+
+    def ask(self, task: int, reason: StopReason) -> None:
+        """Set the flag that *task* looks at, and say for whom it is and why."""
+        # Should ever a Ctrl-C have left it locked, no other task is to suffer.
+        held = self.asking.acquire(timeout=_ASK_S)
+        try:
+            self.page.ask(task, reason)
+        finally:
+            if held:
+                self.asking.release()
 
     def is_deaf(self, task: int) -> bool:
         """Say whether the worker runs *task* and no interrupt for it has reached its gate."""

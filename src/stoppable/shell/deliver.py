@@ -1,6 +1,6 @@
 """What each rung does to a task and its worker, what is noted of it, and what is said in the log.
 
-Used by the reactor's thread only. It decides nothing: the machine says which rung, and when.
+Used by the reactor's thread only, but for `ask_ahead`. It decides nothing: the machine says which rung, and when.
 """
 
 import logging
@@ -37,6 +37,21 @@ class Delivery:
 
     # --- the rungs ---------------------------------------------------------------------------
 
+    def ask_ahead(self, task: Task) -> None:
+        """Ask *task*, if it runs, before the machine has heard of the stop; any thread may.
+
+        The task's answer is on its way then while the machine does what it does in any case, and a task that loops does
+        not keep the reactor's thread from a processor. Of what the machine decides nothing is anticipated: each task
+        that runs is asked, before all else. Not if its stack is to be taken first.
+        """
+        channel, reason = self._channels.get(task.worker or 0), task.reason
+        if channel is None or reason is None or reason.kind in (StopKind.DEADLINE, StopKind.WATCHDOG):
+            return
+        with channel.asking:
+            if channel.page.u64[pages.CURRENT_TASK] == task.id:
+                task.asked_at = time.monotonic()
+                channel.page.ask(task.id, reason)
+
     def ask(self, action: ev.Ask) -> None:
         channel, task = self._channels[action.worker], self._tasks[action.task]
         if task.reason is None:
@@ -47,7 +62,7 @@ class Delivery:
             log.warning("%s: %s; it is at:\n%s", task.title(), task.reason.message, task.stack or "(not known)")
         task.rungs += ((Rung.ASK, time.monotonic()),)
         channel.page.u8[pages.LOOKED] = 0  # from here on, it says whether the task looked *since* the ask
-        channel.page.ask(task.id, task.reason)
+        channel.ask(task.id, task.reason)
         token = channel.page.bound_token(task.id)
         if token is not None:
             try:

@@ -163,6 +163,11 @@ class Reactor:
             self._wake.set()
             self._woken = sleep
 
+    def ask(self, task: Task) -> None:
+        """Let *task*, if it runs, see now what the machine is about to let it see: that its stop was asked for."""
+        if self.pid == os.getpid():  # and not in a fork of this process
+            self.hands.delivery.ask_ahead(task)
+
     def stop_all(self, rung: Rung, reason: StopReason, within_s: float = math.inf) -> None:
         """Have all tasks stopped, those that wait first, by ladders of at most *within_s* seconds. Never blocks."""
 

@@ -117,6 +117,7 @@ class Task:
     """
 
     args: tuple[Any, ...] | None = None  # to be shown, with kwargs; None: too large
+    asked_at: float | None = None  # when somebody asked it before the machine did
     kwargs: dict[str, Any] | None = None
     exit: int | None = None  # its worker's exit code, if it died with it
     keep: Any = None  # tokens that were pickled into the call: they must outlive it
@@ -125,6 +126,7 @@ class Task:
     peak_bytes = 0  # the most that they were found to have
     on_stopped: Callable[[Any], object] | None = None
     partial: Any = None  # the pickle that publish() sent last
+    patient = True  # it has a grace to hear an ask in
     paused = False
     progress: tuple[float, float | None] | None = None
     reason: StopReason | None = None
@@ -183,6 +185,8 @@ class Task:
         answer = self.answer
         if answer is not None:
             self.took_us = answer.position
+        if self.asked_at is not None and not self.rungs:
+            self.rungs = ((Rung.ASK, self.asked_at),)  # it ended before the machine could ask
         try:
             if answer is not None and end.end is _ANSWERED:
                 self._settle_answer(answer)
