@@ -1,0 +1,101 @@
+"""What `check` does in a task: what it notes, what it asks, and what it leaves out for speed."""
+
+import gc
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from stoppable.flags import slab
+from stoppable.reason import new_reason
+from stoppable.requested import StopRequested
+from stoppable.worker import intask
+from stoppable.worker import page as pages
+from stoppable.worker.gate import Gate
+from stoppable.worker.intask import Running, check
+from stoppable.worker.page import Page
+
+ONE = 1
+
+
+@pytest.fixture
+def task() -> Iterator[Running]:
+    fd = Page.make()
+    page = Page(fd)
+    os.close(fd)
+    gate = Gate(page)
+    gate.reset()
+    made = Running(ONE, print, page, gate, lambda *_: None)
+    yield made
+    intask.leave()
+    made.token = None
+    gc.collect()
+    slab.trim()  # it was pickled, so its memory is kept
+
+
+def looked(task: Running) -> bool:
+    """Say whether it has looked since this was asked last."""
+    byte = task.page.u8[pages.LOOKED]
+    task.page.u8[pages.LOOKED] = 0
+    return bool(byte)
+
+
+def test_the_first_look_of_a_task_is_noted_and_then_its_flag_is_asked_itself(task: Running) -> None:
+    intask.enter(task)
+    assert not looked(task)
+    check()
+    assert looked(task)
+    assert intask._asked is task.page.asked.is_set
+    check()
+    assert not looked(task)
+
+
+def test_each_look_of_a_task_with_a_watchdog_is_noted(task: Running) -> None:
+    """Behaviour 100."""
+    task.watched = True
+    intask.enter(task)
+    for _ in range(3):
+        check()
+        assert looked(task)
+
+
+def test_a_look_since_the_stop_was_asked_for_is_noted(task: Running) -> None:
+    """Behaviour 68. The parent lowers the byte before it asks."""
+    intask.enter(task)
+    check()
+    task.page.u8[pages.LOOKED] = 0
+    task.page.ask(ONE, new_reason(message="enough"))
+    with pytest.raises(StopRequested, match="enough"):
+        check()
+    assert looked(task)
+
+
+def test_the_flag_of_the_tasks_token_is_asked_beside_its_own(task: Running) -> None:
+    intask.enter(task)
+    check()
+    token = intask.current_token()
+    assert intask._also is token.is_set
+    token.stop("by the token")
+    with pytest.raises(StopRequested, match="by the token"):
+        check()
+
+
+def test_after_a_task_nothing_is_asked(task: Running) -> None:
+    intask.enter(task)
+    check()
+    task.page.ask(ONE, new_reason())
+    intask.leave()
+    check()
+    assert intask._asked is intask._also is bool
+
+
+def test_a_recall_of_what_is_claimed_freezes_nothing(task: Running) -> None:
+    page = task.page
+    page.offer(1)
+    page.offer(2)
+    assert page.claim(1, 0) == (True, 0)
+    assert not page.recall(1)
+    assert page.u32[pages.FREEZE] == 0
+    assert page.recall(2)
+    assert page.u32[pages.FREEZE] == 2
+    assert page.claim(2, 0) == (False, 2)
