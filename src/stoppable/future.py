@@ -91,9 +91,11 @@ class Future(BareFuture[T], Generic[T]):
             pending = self._state == PENDING and not self._sent and given.kind is not StopKind.DEADLINE
             if pending:
                 self._set_cancelled(self._never_started(task, given))
-        if not pending and rung is Rung.ASK and (task.patient if policy is None else policy.ask > 0):
-            reactor.ask(task)
-        reactor.post(ev.Stop(ev.TaskId(task.id), rung, policy, given.kind))
+        try:
+            if not pending and rung is Rung.ASK and (task.patient if policy is None else policy.ask > 0):
+                reactor.ask(task)
+        finally:  # who is asked is also pursued, whatever a signal handler raises between the two
+            reactor.post(ev.Stop(ev.TaskId(task.id), rung, policy, given.kind))
         if pending:
             self._invoke_callbacks()
             self._call_on_stopped()

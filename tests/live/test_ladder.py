@@ -121,6 +121,20 @@ def test_a_c_call_that_holds_the_gil_is_ended_and_the_pool_works_on(
         assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
 
 
+def test_a_worker_that_stands_still_keeps_nobody_waiting_for_its_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool's thread would wait for longer than this test may take."""
+    monkeypatch.setattr(channel, "_STACK_WAIT_S", 2 * BOUND_S)
+    begun = str(tmp_path / "begun")
+    with running(2, policy=QUICK) as pool:
+        future = pool.options(timeout=1.0).submit(jobs.nap, begun)
+        os.kill(int(await_file(begun)), signal.SIGSTOP)
+        with pytest.raises(TaskStopped):
+            future.result(BOUND_S)
+        assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+
+
 def test_taking_the_stack_of_a_terminated_task_does_not_cost_its_cleanup(tmp_path: Path) -> None:
     """Behaviour 57. faulthandler can end a process that runs Python code, so it is not what is asked here."""
     begun, cleaned = str(tmp_path / "begun"), tmp_path / "cleaned"

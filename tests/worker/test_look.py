@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from stoppable.flags import slab
+from stoppable.flags.words import Word
 from stoppable.reason import new_reason
 from stoppable.requested import StopRequested
 from stoppable.worker import intask
@@ -15,7 +16,7 @@ from stoppable.worker.gate import Gate
 from stoppable.worker.intask import Running, check
 from stoppable.worker.page import Page
 
-ONE = 1
+ONE, TWO = 1, 2
 
 
 @pytest.fixture
@@ -87,6 +88,43 @@ def test_after_a_task_nothing_is_asked(task: Running) -> None:
     intask.leave()
     check()
     assert intask._asked is intask._also is bool
+
+
+def test_a_thread_that_has_outlived_its_task_does_not_lower_the_flag_of_the_next(task: Running) -> None:
+    page = task.page
+    page.u64[pages.CURRENT_TASK] = TWO
+    page.ask(TWO, new_reason())
+    assert not task.asked()
+    assert page.asked.is_set()
+    page.u64[pages.CURRENT_TASK] = ONE
+    assert not task.asked()  # it is the one that runs now: what is asked is over
+    assert not page.asked.is_set()
+
+
+def test_a_thread_that_has_outlived_its_task_leaves_the_first_look_to_the_next(
+    task: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Running(TWO, print, task.page, task.gate, lambda *_: None)
+    intask.enter(task)
+
+    class Slow:
+        """The page of a task that ends while its thread looks."""
+
+        def __init__(self, page: Page) -> None:
+            self.looked = page.looked
+
+        @property
+        def asked(self) -> Word:
+            intask.leave()
+            intask.enter(other)
+            looked(other)
+            return other.page.asked
+
+    monkeypatch.setattr(task, "page", Slow(task.page))
+    check()
+    monkeypatch.undo()
+    check()
+    assert looked(task)
 
 
 def test_a_recall_of_what_is_claimed_freezes_nothing(task: Running) -> None:

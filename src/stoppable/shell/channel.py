@@ -34,10 +34,11 @@ READS = 4
 # Of a dead worker. More than any socket holds; not endless, since a process that its task left may still write.
 LAST_READS = 1024
 _ASK_S = 0.5
-_STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler; a stopped worker never does
+_STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler
 _STACK_STEP_S = 0.0001
 _IN_C_S = 0.01  # Python code comes to its handlers in less, once it has a CPU
 _STACK_STILL = 30  # steps
+_STILL = "TtXZ"  # stopped, traced or dead: it runs no handler, and nobody else is to wait for it
 _OURS = (loop.__file__, stream.__file__)
 _STACK_ENDS = (b" in <module>\n", b"  ...\n")  # the main thread's outermost frame, or the hundredth
 
@@ -217,13 +218,14 @@ class Channel:
 
     def ask(self, task: int, reason: StopReason) -> None:
         """Set the flag that *task* looks at, and say for whom it is and why."""
-        # Should ever a Ctrl-C have left it locked, no other task is to suffer.
-        held = self.asking.acquire(timeout=_ASK_S)
+        if not self.asking.acquire(timeout=_ASK_S):
+            # A Ctrl-C came just after another thread had got it, or that thread is in a signal handler that waits.
+            self.asking = threading.RLock()
+            self.asking.acquire()
         try:
             self.page.ask(task, reason)
         finally:
-            if held:
-                self.asking.release()
+            self.asking.release()
 
     def is_deaf(self, task: int) -> bool:
         """Say whether the worker runs *task* and no interrupt for it has reached its gate."""
@@ -270,20 +272,25 @@ class Channel:
             raw = bytes(self.page.u8[pages.PAGE_BYTES : pages.DUMP_AT]).partition(b"\0")[0]
             if raw.endswith(pages.STACK_END):
                 return _without_ours(raw[:-1].decode("utf-8", "replace")), False
-            if now - began > _IN_C_S and delivered_at == math.inf and not self._has_pending(start.STACK_SIGNAL):
-                delivered_at = now
+            if now - began > _IN_C_S and delivered_at == math.inf:
+                state, pending = self._state()
+                if state in _STILL:
+                    break
+                if not pending >> (start.STACK_SIGNAL - 1) & 1:
+                    delivered_at = now
             if now - delivered_at > _IN_C_S:
                 return None, True
         return None, False
 
-    def _has_pending(self, number: int) -> bool:
-        """Say whether a signal waits for the worker to run."""
+    def _state(self) -> tuple[str, int]:
+        """Return what the worker does, as one letter of the kernel's, and which signals wait for it to run."""
         try:
-            status = Path(f"/proc/{self.pid}/status").read_text()
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         except OSError:
-            return True  # it is gone
-        sets = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd:", "ShdPnd:"))]
-        return any(pending >> (number - 1) & 1 for pending in sets)
+            return "X", 0  # it is gone
+        facts = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        pending = int(facts.get("SigPnd", "0"), 16) | int(facts.get("ShdPnd", "0"), 16)
+        return facts.get("State", "X")[:1], pending
 
     def request_dump(self) -> None:
         """Make room for a stack of faulthandler's; to be called just before DUMP is delivered."""
@@ -301,10 +308,12 @@ class Channel:
         until the outermost frame is there, or else until the text has stood still for a while.
         """
         at = pages.DUMP_AT + self._stack_at
-        until = time.monotonic() + _STACK_WAIT_S
+        began = time.monotonic()
         size = still = 0
-        while time.monotonic() < until:
+        while (now := time.monotonic()) < began + _STACK_WAIT_S:
             time.sleep(_STACK_STEP_S)
+            if now - began > _IN_C_S and self._state()[0] in _STILL:
+                break
             raw = bytes(self.page.u8[at:]).partition(b"\0")[0]
             still = still + 1 if raw and len(raw) == size else 0
             size = len(raw)

@@ -47,10 +47,15 @@ class Delivery:
         channel, reason = self._channels.get(task.worker or 0), task.reason
         if channel is None or reason is None or reason.kind in (StopKind.DEADLINE, StopKind.WATCHDOG):
             return
-        with channel.asking:
+        asking = channel.asking
+        if not asking.acquire(blocking=False):
+            return  # never wait here: who has it may be waiting for us, and the machine's ask comes in any case
+        try:
             if channel.page.u64[pages.CURRENT_TASK] == task.id:
-                task.asked_at = time.monotonic()
+                task.asked_at = task.asked_at or time.monotonic()
                 channel.page.ask(task.id, reason)
+        finally:
+            asking.release()
 
     def ask(self, action: ev.Ask) -> None:
         channel, task = self._channels[action.worker], self._tasks[action.task]

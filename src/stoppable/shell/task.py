@@ -185,7 +185,7 @@ class Task:
         answer = self.answer
         if answer is not None:
             self.took_us = answer.position
-        if self.asked_at is not None and not self.rungs:
+        if self.asked_at is not None and end.started and not self.rungs:
             self.rungs = ((Rung.ASK, self.asked_at),)  # it ended before the machine could ask
         try:
             if answer is not None and end.end is _ANSWERED:

@@ -138,14 +138,20 @@ def _flags() -> Callable[[], bool]:
 
 
 def _look() -> bool:
-    """Note that the task looks, and say what the flag in its page says; from then on, that is asked itself."""
+    """Note that the task looks, and say what the flag in its page says; from then on, that is asked itself.
+
+    Without the lock: a signal handler of the task may call `check` while its thread holds that.
+    """
     global _asked
-    _looked[0] = 1
-    with _flag_lock:
-        task = _task
-        asked = bool if task is None else task.page.asked.is_set
-        if task is None or not task.watched:
-            _asked = asked
+    task = _task
+    if task is None:
+        return False
+    task.page.looked[0] = 1
+    asked = task.page.asked.is_set
+    if not task.watched:
+        _asked = asked
+        if _task is not task:
+            _asked = _look  # this thread is left from a task before, and the next one has still to look
     return asked()
 
 

@@ -177,17 +177,22 @@ class Page:
         return u32[_OFFERS + position % RING] == position, freeze
 
     def forget_stale_ask(self, task: int) -> bool:
-        """Return whether *task* is asked to stop; if the flag is of an earlier task, lower it."""
-        if self.u64[ASKED_TASK] == task:
+        """Return whether *task* is asked to stop; if the flag is of an earlier task, lower it.
+
+        *task* may be an earlier one itself, whose thread has outlived it: the flag is then left to the one that runs.
+        """
+        u64 = self.u64
+        if u64[ASKED_TASK] == task:
             return True
+        if u64[ASKED_TASK] == u64[CURRENT_TASK]:
+            return False
         self.asked.clear()
         # The parent writes the task and then the flag; we lower the flag and then read the task.
         # Without a fence here, both could miss each other and an ask would be lost.
         _fence()
-        if self.u64[ASKED_TASK] == task:
+        if u64[ASKED_TASK] in (task, u64[CURRENT_TASK]):
             self.asked.set_and_wake()
-            return True
-        return False
+        return u64[ASKED_TASK] == task
 
     def reason(self) -> StopReason | None:
         """Return the reason of the last ask, or None if it cannot be read."""
