@@ -5,6 +5,10 @@ raises `Terminated` there. The *listener*, a thread, is told of it through Pytho
 once, also while the main thread is inside C code. Both begin the stop of all pools; doing it twice does no
 harm, so they need no lock, which a handler could find held by its own thread.
 
+Python drops what is raised in a destructor, or in the callback of a weak reference, such as that by which a pool
+learns that nobody holds it any more. So it once went with a `Terminated` at a program's end, on a busy machine: the
+program ended as if no signal had come. It is now raised again, once the main thread is out of there.
+
 Nothing is done at import.
 """
 
@@ -14,6 +18,7 @@ import math
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -89,6 +94,9 @@ class SignalHandlers:
         self._limit_s = grace_s * _SHARE
         self._first: tuple[signal.Signals, float] | None = None  # what was heard first, and when
         self._raised = False  # `Terminated`, in the main thread
+        self._dropped = False  # by Python, which then calls the hook for what cannot be raised
+        self._ours = 0  # signals that were sent for it, and are not to be taken for a second one
+        self._hook = sys.unraisablehook
         self._closed = False
         self._former: dict[signal.Signals, Any] = {}
         self._pid = os.getpid()
@@ -143,6 +151,7 @@ class SignalHandlers:
         if other != -1:
             signal.set_wakeup_fd(other)  # an event loop's; the handler alone must do
         _installed.add(self)
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         for number in numbers:
             former = signal.getsignal(number)
             if former is not signal.SIG_IGN:
@@ -150,6 +159,8 @@ class SignalHandlers:
                 self._former[number] = signal.SIG_DFL if former is None else former
 
     def _put_back(self) -> None:
+        if sys.unraisablehook == self._on_unraisable:
+            sys.unraisablehook = self._hook
         for number, former in self._former.items():
             if signal.getsignal(number) == self._on_signal:
                 signal.signal(number, former)
@@ -166,6 +177,13 @@ class SignalHandlers:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
             os._exit(128 + number)  # the first process of a container: no default action ends it
+
+    def _on_unraisable(self, dropped: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(dropped.exc_value, Terminated) or self._closed:
+            self._hook(dropped)
+            return
+        self._dropped = True
+        self._wake()  # not here: it would be raised in this hook, and dropped again
 
     # --- either thread -----------------------------------------------------------------------------
 
@@ -206,6 +224,14 @@ class SignalHandlers:
         if not self._raised:
             signal.pthread_kill(self._main, number)
 
+    def _raise_again(self) -> None:
+        self._dropped = False
+        time.sleep(_AGAIN_S[0])
+        self._raised = False
+        if self._first is not None:
+            self._ours += 1
+            signal.pthread_kill(self._main, self._first[0])
+
     def _kill(self, number: signal.Signals) -> None:
         stop_pools(Rung.KILL, new_reason(StopKind.SHUTDOWN, number.name))
 
@@ -219,8 +245,12 @@ class SignalHandlers:
                     continue  # another's, or we were only woken
                 if self._first is None:
                     self._begin(signal.Signals(number))
+                elif self._ours:
+                    self._ours -= 1
                 elif self._is_second() and not self._raised:
                     os._exit(128 + number)  # the main thread is in C code since the first one
+        if self._dropped and not self._closed:
+            self._raise_again()
         return not self._closed
 
 

@@ -134,6 +134,22 @@ def at_exit(folder: str) -> None:
     ready(folder)
 
 
+class SleepsInTheEnd:
+    """Python drops whatever is raised in its destructor."""
+
+    def __del__(self) -> None:
+        time.sleep(1000)
+
+
+def in_destructor(folder: str) -> None:
+    pool = ProcessPoolExecutor(1)
+    pool.submit(tidy, folder)
+    held = SleepsInTheEnd()
+    ready(folder)
+    del held
+    time.sleep(1000)
+
+
 def in_shutdown(folder: str) -> None:
     pool = ProcessPoolExecutor(1)
     pool.submit(tidy, folder)
@@ -190,6 +206,7 @@ SCENES: dict[str, Callable[[str], None]] = {
     "c": in_c,
     "asyncio": in_asyncio,
     "exit": at_exit,
+    "destructor": in_destructor,
     "shutdown": in_shutdown,
     "bare": functools.partial(in_with, tidy),
 }

@@ -157,7 +157,7 @@ def test_tasks_are_stopped_though_the_main_thread_is_in_c_code_and_a_second_sign
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scene", ["asyncio", "exit", "shutdown"])
+@pytest.mark.parametrize("scene", ["asyncio", "exit", "shutdown", "destructor"])
 def test_it_ends_by_the_signal_wherever_the_program_waits(start: Start, scene: str) -> None:
     program = start(scene)
     program.send()
