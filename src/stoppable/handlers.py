@@ -39,7 +39,8 @@ _SECOND_SIGNAL_S = 0.5
 # What is left of the grace for the deaths of killed workers and the end of the interpreter.
 _SHARE = 0.9
 # A signal that comes just before a lock begins to sleep does not end that sleep: then it is sent again, so
-# long after. All before `_SECOND_SIGNAL_S`, so that none of these is taken for a second one.
+# long after, and when Python has dropped what it raised. All before `_SECOND_SIGNAL_S`, so that none of these is taken
+# for a second one.
 _AGAIN_S = (0.01, 0.03, 0.07, 0.15, 0.31)
 
 
@@ -95,7 +96,6 @@ class SignalHandlers:
         self._first: tuple[signal.Signals, float] | None = None  # what was heard first, and when
         self._raised = False  # `Terminated`, in the main thread
         self._dropped = False  # by Python, which then calls the hook for what cannot be raised
-        self._ours = 0  # signals that were sent for it, and are not to be taken for a second one
         self._hook = sys.unraisablehook
         self._closed = False
         self._former: dict[signal.Signals, Any] = {}
@@ -211,29 +211,21 @@ class SignalHandlers:
         log.warning(
             "%s: all tasks are stopped, within %g s; a second one ends the program at once", number.name, self._limit_s
         )
-        dues = [(at + again_s, self._send_again) for again_s in _AGAIN_S]
-        for due, act in (*dues, (at + self._limit_s, self._kill)):
-            while time.monotonic() < due:
-                if not self._hear(due):
-                    return
-            act(number)
-        while self._hear(math.inf):
-            pass
-
-    def _send_again(self, number: signal.Signals) -> None:
-        if not self._raised:
-            signal.pthread_kill(self._main, number)
-
-    def _raise_again(self) -> None:
-        self._dropped = False
-        time.sleep(_AGAIN_S[0])
-        self._raised = False
-        if self._first is not None:
-            self._ours += 1
-            signal.pthread_kill(self._main, self._first[0])
-
-    def _kill(self, number: signal.Signals) -> None:
-        stop_pools(Rung.KILL, new_reason(StopKind.SHUTDOWN, number.name))
+        kill_at = at + self._limit_s
+        again_at = [at + again_s for again_s in _AGAIN_S]
+        while self._hear(min([kill_at, *again_at[:1]])):
+            now = time.monotonic()
+            if self._dropped:
+                self._dropped = self._raised = False
+                self._first = number, now  # what is sent now is no second one
+                again_at = [now + again_s for again_s in _AGAIN_S]
+            while again_at and again_at[0] <= now:
+                again_at.pop(0)
+                if not self._raised:
+                    signal.pthread_kill(self._main, number)
+            if kill_at <= now:
+                kill_at = math.inf
+                stop_pools(Rung.KILL, new_reason(StopKind.SHUTDOWN, number.name))
 
     def _hear(self, until: float) -> bool:
         """Wait for signals until then, or for the first that comes; False once this is closed."""
@@ -245,12 +237,8 @@ class SignalHandlers:
                     continue  # another's, or we were only woken
                 if self._first is None:
                     self._begin(signal.Signals(number))
-                elif self._ours:
-                    self._ours -= 1
                 elif self._is_second() and not self._raised:
                     os._exit(128 + number)  # the main thread is in C code since the first one
-        if self._dropped and not self._closed:
-            self._raise_again()
         return not self._closed
 
 

@@ -137,15 +137,18 @@ def at_exit(folder: str) -> None:
 class SleepsInTheEnd:
     """Python drops whatever is raised in its destructor."""
 
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
     def __del__(self) -> None:
+        ready(self.folder)
         time.sleep(1000)
 
 
 def in_destructor(folder: str) -> None:
     pool = ProcessPoolExecutor(1)
     pool.submit(tidy, folder)
-    held = SleepsInTheEnd()
-    ready(folder)
+    held = SleepsInTheEnd(folder)
     del held
     time.sleep(1000)
 

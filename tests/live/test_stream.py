@@ -126,7 +126,7 @@ def test_streams_go_through_options_groups_and_tokens(tmp_path: Path) -> None:
         error = rest(stream)[1]
         assert isinstance(error, TaskStopped)
         assert "search" in str(error)
-        assert ended == [stream.future]
+        until(lambda: ended == [stream.future], "on_stopped was called")
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "many"])

@@ -53,6 +53,8 @@ class Delivery:
         try:
             if channel.page.u64[pages.CURRENT_TASK] == task.id:
                 task.asked_at = task.asked_at or time.monotonic()
+                # The machine may ask for this when the task has heard it, and is not there any more.
+                task.looked = task.looked or bool(channel.page.u8[pages.LOOKED])
                 channel.page.ask(task.id, reason)
         finally:
             asking.release()
