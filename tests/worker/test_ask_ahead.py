@@ -1,0 +1,93 @@
+"""Asking a task in the caller's thread, before the machine has heard of its stop."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from stoppable.reason import StopKind, new_reason
+from stoppable.shell import channel as channels
+from stoppable.shell.channel import Channel
+from stoppable.shell.deliver import Delivery
+from stoppable.shell.task import Task
+from stoppable.worker import page as pages
+from stoppable.worker.page import Page
+
+WORKER, ONE, TWO = 7, 1, 2
+
+
+@pytest.fixture
+def channel() -> Iterator[Channel]:
+    made = Channel(WORKER)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def delivery(channel: Channel) -> Delivery:
+    return Delivery({}, {WORKER: channel}, lambda *_: None)
+
+
+def stopped(number: int, kind: StopKind = StopKind.STOP) -> Task:
+    """Return a task whose stop was asked for, and which its worker has."""
+    task = Task(number, "it", (), b"", None)  # type: ignore[arg-type]  # nobody is told
+    task.worker, task.reason = WORKER, new_reason(kind, "enough")
+    return task
+
+
+def runs(page: Page, number: int) -> None:
+    page.u64[pages.CURRENT_TASK] = number
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_the_task_that_runs_is_asked_and_whether_it_had_looked_is_kept(
+    looked: bool, channel: Channel, delivery: Delivery
+) -> None:
+    """Behaviours 55, 150. It may be gone when the machine comes to ask whether it had."""
+    task, page = stopped(ONE), channel.page
+    runs(page, ONE)
+    page.u8[pages.LOOKED] = looked
+    delivery.ask_ahead(task)
+    assert page.asked.is_set()
+    assert page.forget_stale_ask(ONE)
+    assert page.reason() == task.reason
+    assert task.looked is looked
+    assert task.asked_at is not None
+
+
+@pytest.mark.parametrize("current", [0, TWO])
+def test_a_task_that_does_not_run_is_not_asked(current: int, channel: Channel, delivery: Delivery) -> None:
+    task = stopped(ONE)
+    runs(channel.page, current)
+    delivery.ask_ahead(task)
+    assert not channel.page.asked.is_set()
+    assert task.asked_at is None
+
+
+@pytest.mark.parametrize("kind", [StopKind.DEADLINE, StopKind.WATCHDOG])
+def test_a_task_whose_stack_is_wanted_is_left_to_the_machine(
+    kind: StopKind, channel: Channel, delivery: Delivery
+) -> None:
+    runs(channel.page, ONE)
+    delivery.ask_ahead(stopped(ONE, kind))
+    assert not channel.page.asked.is_set()
+
+
+def test_nobody_waits_for_a_lock_that_is_never_given_back(
+    channel: Channel, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a Ctrl-C may leave it. The machine's ask comes through all the same, and those after it."""
+    monkeypatch.setattr(channels, "_ASK_S", 0.01)
+    page, task = channel.page, stopped(ONE)
+    runs(page, ONE)
+    taker = threading.Thread(target=channel.asking.acquire)
+    taker.start()
+    taker.join()
+    delivery.ask_ahead(task)
+    assert not page.asked.is_set()
+    assert task.reason is not None
+    channel.ask(ONE, task.reason)
+    assert page.forget_stale_ask(ONE)
+    runs(page, TWO)
+    delivery.ask_ahead(stopped(TWO))
+    assert page.forget_stale_ask(TWO)
