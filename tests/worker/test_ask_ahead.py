@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stoppable.core.events import Ask, TaskId, WorkerId
 from stoppable.reason import StopKind, new_reason
 from stoppable.shell import channel as channels
 from stoppable.shell.channel import Channel
@@ -71,6 +72,16 @@ def test_a_task_whose_stack_is_wanted_is_left_to_the_machine(
     runs(channel.page, ONE)
     delivery.ask_ahead(stopped(ONE, kind))
     assert not channel.page.asked.is_set()
+
+
+def test_an_ask_of_a_task_that_is_gone_does_not_make_the_next_one_deaf(channel: Channel, delivery: Delivery) -> None:
+    """Behaviour 55. That one has looked, and does not say so again."""
+    page, task = channel.page, stopped(ONE)
+    delivery._tasks[ONE] = task  # type: ignore[index]
+    runs(page, TWO)
+    page.u8[pages.LOOKED] = 1
+    delivery.ask(Ask(WorkerId(WORKER), TaskId(ONE), StopKind.STOP))
+    assert page.u8[pages.LOOKED]
 
 
 def test_nobody_waits_for_a_lock_that_is_never_given_back(

@@ -61,14 +61,14 @@ def test_each_look_of_a_task_with_a_watchdog_is_noted(task: Running) -> None:
 
 
 def test_a_look_since_the_stop_was_asked_for_is_noted(task: Running) -> None:
-    """Behaviour 68. The parent lowers the byte before it asks."""
+    """Behaviour 68."""
     intask.enter(task)
     check()
-    task.page.u8[pages.LOOKED] = 0
+    assert task.page.u8[pages.LOOKED] == 1
     task.page.ask(ONE, new_reason(message="enough"))
     with pytest.raises(StopRequested, match="enough"):
         check()
-    assert looked(task)
+    assert task.page.u8[pages.LOOKED] & pages.HEARD
 
 
 def test_the_flag_of_the_tasks_token_is_asked_beside_its_own(task: Running) -> None:

@@ -68,7 +68,6 @@ class Delivery:
         if task.reason.kind is StopKind.WATCHDOG:
             log.warning("%s: %s; it is at:\n%s", task.title(), task.reason.message, task.stack or "(not known)")
         task.rungs += ((Rung.ASK, time.monotonic()),)
-        channel.page.u8[pages.LOOKED] = 0  # from here on, it says whether the task looked *since* the ask
         channel.ask(task.id, task.reason)
         token = channel.page.bound_token(task.id)
         if token is not None:
@@ -116,7 +115,8 @@ class Delivery:
         now = time.monotonic()
         asked_at = task.rungs[0][1] if task.rungs else now
         task.rungs += ((rung, now),)
-        log.warning("%s", task.climbed_text(rung, now - asked_at, bool(channel.page.u8[pages.LOOKED])))
+        heard = bool(channel.page.u8[pages.LOOKED] & pages.HEARD)
+        log.warning("%s", task.climbed_text(rung, now - asked_at, heard))
 
     # --- pauses ------------------------------------------------------------------------------
 

@@ -194,7 +194,7 @@ def check() -> None:
 
 
 def _raise_if_asked() -> None:
-    _looked[0] = 1  # since it was asked, too
+    _looked[0] = 1 | pages.HEARD
     task, scope = _task, _scope.get()
     if task is not None:
         if task.gate.shielded():

@@ -66,7 +66,8 @@ SHIELD_UNTIL = 7  # by the worker: 0 = no shield
 BEAT_AT = 8  # by the worker: until when the task says that it is alive; may lie ahead
 DONE, TOTAL = 9, 10  # by the worker: progress(); NaN = nothing said
 # Indices of bytes.
-LOOKED = 100  # by the worker (cleared by the parent after it read it): looked at its token
+LOOKED = 100  # by the worker (for a watchdog, cleared by the parent after it read it): looked at its token
+HEARD = 2  # of that byte: since it was asked, too
 
 
 class Page:
