@@ -33,7 +33,7 @@ _PARTS = 256  # at most so many in one sendmsg; Linux takes 1,024
 READS = 4
 # Of a dead worker. More than any socket holds; not endless, since a process that its task left may still write.
 LAST_READS = 1024
-_ASK_S = 0.5
+_ASK_S = 0.5  # far longer than anybody asks for
 _STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler
 _STACK_STEP_S = 0.0001
 _IN_C_S = 0.01  # Python code comes to its handlers in less, once it has a CPU
@@ -65,9 +65,8 @@ class Channel:
         # Who asks ahead, in whatever thread, finds its task running, and asks it, before the reactor can ask the next one.
         self.asking = threading.RLock()  # re-entrant for signal handlers
         self._fed: Feed | None = None  # that its last items were of
-        self.token: Any = (
-            None  # that a task of its was stopped by: kept, as to map its memory takes longer than the rest
-        )
+        # The last that a task of this worker was stopped by: kept, as to map its memory takes longer than all the rest.
+        self.token: Any = None
         self._next = 1
         self._outbox: deque[Part] = deque()
         self._reader = wire.Reader(wire.FROM_WORKER)
