@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import stoppable
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not all(map(find_spec, ("nbclient", "ipykernel", "ipywidgets", "tqdm"))), reason="no notebook"),
@@ -73,7 +75,9 @@ class Rendered:
             env={**os.environ, **folders, "PYTHONPATH": os.pathsep.join(sys.path)},
             timeout=110,
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0, done.stderr
+        # The kernel may say there that its sockets were closed under it when it was told to end (ipykernel, on a busy machine).
+        assert str(Path(stoppable.__file__).parent) not in done.stderr
         saved = json.loads(done.stdout)
         self.state = saved["metadata"].get("widgets", {}).get(STATE, {}).get("state", {})
         first, *self.outputs, last = [cell["outputs"] for cell in saved["cells"]]
