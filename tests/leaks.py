@@ -27,6 +27,7 @@ from pathlib import Path
 MARK = "STOPPABLE_TEST_RUN"
 SETTLE_S = 3.0
 LEAST_LOOKS = 5
+UNREST = 10  # times `SETTLE_S` that something else may be there each time
 
 # What Python and we put into /dev/shm; other programs may use it while the tests run.
 _SHM = Path("/dev/shm")
@@ -76,22 +77,37 @@ def leftovers(
 
     *tidy* gives back what is only kept for the next use; it is called when something is there. Each look reads
     what the system says of all its processes: on a busy machine one may take all of the time, so there are some at least.
+    What comes and goes (another program's files, say) is reported only if that does not end.
     """
     folders = tuple(folders)
-    until = time.monotonic() + settle_s
-    pause, looks = 0.005, 0
+    began = time.monotonic()
+    there: dict[str, tuple[float, int]] = {}  # thing -> since when it is there, and how many looks have found it
+    pause = 0.005
     while True:
-        looks += 1
+        now = time.monotonic()
         # Reaps the children of multiprocessing that have ended, so that they do not count as zombies.
         multiprocessing.active_children()
-        found = _compare(before, folders)
-        if not found or (time.monotonic() >= until and looks >= LEAST_LOOKS):
-            return found
+        found = {_thing(line): line for line in _compare(before, folders)}
+        there = {thing: (since, looks + 1) for thing in found for since, looks in [there.get(thing, (now, 0))]}
+        stays = [
+            found[thing]
+            for thing, (since, looks) in there.items()
+            if time.monotonic() - since >= settle_s and looks >= LEAST_LOOKS
+        ]
+        if stays or not found:
+            return stays
+        if now - began >= UNREST * settle_s:
+            return [*found.values(), "(each time something else)"]
         # A queue's thread or a future's socket may live in a reference cycle; collecting ends it.
         gc.collect()
         tidy()
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
+
+
+def _thing(line: str) -> str:
+    """Return what stays the same of a line while its process changes its state."""
+    return line.partition(", state ")[0]
 
 
 def our_processes() -> Iterator[tuple[int, Stat]]:

@@ -1,5 +1,6 @@
 """The look at what a test leaves behind sees each kind of thing, and is silent when there is none."""
 
+import itertools
 import multiprocessing
 import multiprocessing.shared_memory
 import os
@@ -160,6 +161,17 @@ def test_shared_memory_that_only_another_program_maps_is_not_reported():
         os.close(writer)
     assert select.select([stranger], [], [], 60)[0], "the other program is still there"
     os.close(stranger)
+
+
+def test_what_comes_and_goes_is_not_reported_but_endless_change_is(monkeypatch: pytest.MonkeyPatch):
+    before = leaks.snapshot()
+    numbers = itertools.count()
+    rounds = 4
+    monkeypatch.setattr(leaks, "_compare", lambda *_: [f"file {n}"] if (n := next(numbers)) < rounds else [])
+    assert leaks.leftovers(before) == []
+    assert next(numbers) > rounds
+    monkeypatch.setattr(leaks, "_compare", lambda *_: [f"file {next(numbers)}"])
+    assert len(leaks.leftovers(before, settle_s=SHORT_S)) == 2
 
 
 def test_a_named_semaphore_is_known_for_its_makers():

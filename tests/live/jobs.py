@@ -142,14 +142,17 @@ def ignore_all(begun: str) -> None:
             continue
 
 
-def tell_signals(begun: str, folder: str) -> None:
-    """Leave a file for each gentle way in which this is told to end."""
-
+def _clean_up_on_sigterm(cleaned: str) -> None:
     def on_term(_number: int, _frame: object) -> NoReturn:
-        say(f"{folder}/terminated")
+        say(cleaned)
         os._exit(9)
 
     signal.signal(signal.SIGTERM, on_term)
+
+
+def tell_signals(begun: str, folder: str) -> None:
+    """Leave a file for each gentle way in which this is told to end."""
+    _clean_up_on_sigterm(f"{folder}/terminated")
     try:
         say(begun)
         time.sleep(LONG_S)
@@ -160,12 +163,7 @@ def tell_signals(begun: str, folder: str) -> None:
 
 def spin_and_clean(begun: str, cleaned: str) -> None:
     """Run Python code for ever, clean up on SIGTERM, and die of faulthandler at once if that is asked for a stack."""
-
-    def on_term(_number: int, _frame: object) -> NoReturn:
-        say(cleaned)
-        os._exit(9)
-
-    signal.signal(signal.SIGTERM, on_term)
+    _clean_up_on_sigterm(cleaned)
     faulthandler.unregister(start.DUMP_SIGNAL)
     signal.signal(start.DUMP_SIGNAL, signal.SIG_DFL)
     say(begun)

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import jobs
 from jobs import BOUND_S, PATIENT, QUICK, running
 from stoppable import Future, Rung, StopPolicy, TaskStopped
+from stoppable.reason import StopKind, new_reason
 from stoppable.shell import channel
 from watching import await_file, is_alive, say, until
 
@@ -61,27 +63,73 @@ def test_a_task_that_looked_and_then_looks_no_more_gets_the_grace_of_the_ask(tmp
         assert interrupted_at - asked_at >= 0.3
 
 
-def test_a_task_that_looks_is_asked_though_the_pools_thread_is_held_up_by_a_callback(tmp_path: Path) -> None:
+def test_tasks_that_look_are_asked_though_the_pools_thread_is_held_up_by_a_callback(tmp_path: Path) -> None:
     """Behaviour 150."""
-    begun, stopping, release, go = (str(tmp_path / name) for name in ("begun", "stopping", "release", "go"))
+    go, release = str(tmp_path / "go"), str(tmp_path / "release")
+    begun = [str(tmp_path / f"begun{n}") for n in range(2)]
+    stopping = [str(tmp_path / f"stopping{n}") for n in range(2)]
     held, let_go = threading.Event(), threading.Event()
-    with running(2) as pool:
-        future = pool.submit(jobs.linger, begun, stopping, release)
-        await_file(begun)
+    with running(3) as pool:
+        futures = [pool.submit(jobs.linger, *names, release) for names in zip(begun, stopping, strict=True)]
+        for name in begun:
+            await_file(name)
         other = pool.submit(jobs.wait_until_there, go)
         other.add_done_callback(lambda _: (held.set(), let_go.wait(BOUND_S)))
         say(go)
         assert held.wait(BOUND_S)
         try:
-            future.stop("held up")
-            await_file(stopping)
+            for future in futures:
+                future.stop("held up")
+            for name in stopping:
+                await_file(name)
             say(release)
         finally:
             let_go.set()
-        error = stopped(future)
-        assert (error.rung, error.reason and error.reason.message) == (Rung.ASK, "held up")
-        assert rungs(future) == [Rung.ASK]
-        assert future.report.rungs[0][1] >= (error.reason.at if error.reason else 0)
+        for future in futures:
+            error = stopped(future)
+            assert (error.rung, error.reason and error.reason.message) == (Rung.ASK, "held up")
+            assert rungs(future) == [Rung.ASK]
+            assert future.report.rungs[0][1] >= (error.reason.at if error.reason else 0)
+
+
+@pytest.mark.parametrize(
+    "give_up_waiting",
+    [
+        lambda pool, waiting: waiting.cancel(),
+        lambda pool, waiting: pool.shutdown(wait=False, cancel_futures=True),
+        lambda pool, waiting: pool.stop(),
+        lambda pool, waiting: waiting._withdraw(new_reason(StopKind.STOP, "a group drains")),
+    ],
+    ids=["cancel", "shutdown", "stop", "withdraw"],
+)
+def test_a_task_that_was_stopped_while_it_waited_never_starts_though_what_runs_before_it_is_stopped_next(
+    give_up_waiting: Callable[[Any, Any], object], tmp_path: Path
+) -> None:
+    """Behaviours 38, 150. Even if the worker has it at hand: so the running one is not asked before it is taken back."""
+    go, begun, stopping, release = (str(tmp_path / name) for name in ("go", "begun", "stopping", "release"))
+    held, let_go = threading.Event(), threading.Event()
+    with running() as pool:
+        list(pool.map(jobs.value, range(100)))  # so short that more are sent ahead from now on
+        first = pool.submit(jobs.wait_until_there, go)
+        first.add_done_callback(lambda _: (held.set(), let_go.wait(BOUND_S)))
+        runs = pool.submit(jobs.linger, begun, stopping, release)
+        waits = pool.submit(jobs.add_line, str(tmp_path / "started"))
+        until(lambda: waits._sent, "the worker has both")
+        say(go)
+        await_file(begun)
+        say(release)
+        assert held.wait(BOUND_S)
+        try:
+            give_up_waiting(pool, waits)
+            runs.stop("next")
+            assert runs._task is not None
+            assert runs._task.asked_at is None
+        finally:
+            let_go.set()
+        assert stopped(runs).rung is Rung.ASK
+        assert not stopped(waits).started
+        assert waits.cancelled()
+    assert not (tmp_path / "started").exists()
 
 
 def test_a_task_in_a_sleep_of_the_standard_library_is_ended_by_the_interrupt(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ _STACK_WAIT_S = 0.25  # a busy machine may take so long to run the handler
 _STACK_STEP_S = 0.0001
 _IN_C_S = 0.01  # Python code comes to its handlers in less, once it has a CPU
 _STACK_STILL = 30  # steps
+_STATE_S = 0.005  # between two looks at what the worker does: each reads a file, and it may have to be waited for
 _STILL = "TtXZ"  # stopped, traced or dead: it runs no handler, and nobody else is to wait for it
 _OURS = (loop.__file__, stream.__file__)
 _STACK_ENDS = (b" in <module>\n", b"  ...\n")  # the main thread's outermost frame, or the hundredth
@@ -265,13 +266,14 @@ class Channel:
         was stopped; then the other way would do no better, and might do harm.
         """
         began = time.monotonic()
-        delivered_at = math.inf
+        look_at, delivered_at = began + _IN_C_S, math.inf
         while (now := time.monotonic()) < began + _STACK_WAIT_S:
             time.sleep(_STACK_STEP_S)
             raw = bytes(self.page.u8[pages.PAGE_BYTES : pages.DUMP_AT]).partition(b"\0")[0]
             if raw.endswith(pages.STACK_END):
                 return _without_ours(raw[:-1].decode("utf-8", "replace")), False
-            if now - began > _IN_C_S and delivered_at == math.inf:
+            if now > look_at and delivered_at == math.inf:
+                look_at = now + _STATE_S
                 state, pending = self._state()
                 if state in _STILL:
                     break
@@ -308,11 +310,14 @@ class Channel:
         """
         at = pages.DUMP_AT + self._stack_at
         began = time.monotonic()
+        look_at = began + _IN_C_S
         size = still = 0
         while (now := time.monotonic()) < began + _STACK_WAIT_S:
             time.sleep(_STACK_STEP_S)
-            if now - began > _IN_C_S and self._state()[0] in _STILL:
-                break
+            if now > look_at:
+                look_at = now + _STATE_S
+                if self._state()[0] in _STILL:
+                    break
             raw = bytes(self.page.u8[at:]).partition(b"\0")[0]
             still = still + 1 if raw and len(raw) == size else 0
             size = len(raw)

@@ -9,6 +9,7 @@ Invariants (the contract of the machine, see `core/events.py`):
 2. A worker's events come in the order it made them; its Exited after its channel was drained.
 3. Actions are done in order; one that fails becomes an event.
 4. Futures are told after the steps, so that workers get their next task before callbacks run.
+5. Mail stays in the mailbox until all of it is done.
 """
 
 import logging
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from stoppable.core.events import Event, Shutdown, StopAll, Submit, Tick
+from stoppable.core.events import Event, Shutdown, Stop, StopAll, Submit, Tick, Withdraw
 from stoppable.core.machine import Machine
 from stoppable.latch import Latch
 from stoppable.reason import StopReason
@@ -36,6 +37,7 @@ from stoppable.shell.watch import Watch
 
 log = logging.getLogger("stoppable")
 _MAIL = 128  # at most so much in one turn: the workers are not to wait until a flood is over
+_LOOKED_THROUGH = 64  # mail; where there is more, the machine is not far away
 Mail = tuple[Event, "Task | None"] | Callable[[], object]
 
 
@@ -164,9 +166,28 @@ class Reactor:
             self._woken = sleep
 
     def ask(self, task: Task) -> None:
-        """Let *task*, if it runs, see now what the machine is about to let it see: that its stop was asked for."""
-        if self.pid == os.getpid():  # and not in a fork of this process
+        """Let *task*, if it runs, see now what the machine is about to let it see: that its stop was asked for.
+
+        Not before the machine has taken back those that were stopped earlier and that wait behind it: they must not start.
+        """
+        if self.pid == os.getpid() and not self._owes_recalls():  # and not in a fork of this process
             self.hands.delivery.ask_ahead(task)
+
+    def _owes_recalls(self) -> bool:
+        """Return whether there may be mail by which tasks have to be taken back."""
+        if len(self._mail) > _LOOKED_THROUGH:
+            return True
+        try:
+            posted = list(self._mail)
+        except RuntimeError:  # it changed meanwhile
+            return True
+        return any(callable(mail) or self._takes_back(mail[0]) for mail in posted)
+
+    def _takes_back(self, event: Event) -> bool:
+        if isinstance(event, Stop):
+            task = self.hands.tasks.get(event.task)
+            return task is not None and task.asked_at is None  # who was asked has begun
+        return isinstance(event, Withdraw | Shutdown)
 
     def stop_all(self, rung: Rung, reason: StopReason, within_s: float = math.inf) -> None:
         """Have all tasks stopped, those that wait first, by ladders of at most *within_s* seconds. Never blocks."""
@@ -274,14 +295,15 @@ class Reactor:
 
     def _take_mail(self) -> None:
         for _ in range(min(len(self._mail), _MAIL)):
-            mail = self._mail.popleft()
+            mail = self._mail[0]
             if callable(mail):
                 mail()
-                continue
-            event, task = mail
-            if task is not None and isinstance(event, Submit):
-                self.hands.tasks[task.id] = task
-            self.feed(event)
+            else:
+                event, task = mail
+                if task is not None and isinstance(event, Submit):
+                    self.hands.tasks[task.id] = task
+                self.feed(event)
+            self._mail.popleft()
 
     def feed(self, event: Event) -> None:
         """Give *event* to the machine and do what it says, and so on until it says nothing more."""
