@@ -7,6 +7,7 @@ import pytest
 
 from stoppable.core.events import Ask, TaskId, WorkerId
 from stoppable.reason import StopKind, new_reason
+from stoppable.rung import Rung
 from stoppable.shell import channel as channels
 from stoppable.shell.channel import Channel
 from stoppable.shell.deliver import Delivery
@@ -54,6 +55,21 @@ def test_the_task_that_runs_is_asked_and_whether_it_had_looked_is_kept(
     assert page.reason() == task.reason
     assert task.looked is looked
     assert task.asked_at is not None
+
+
+def test_its_report_says_that_and_when_it_was_asked_before_and_after_the_machine_does(
+    channel: Channel, delivery: Delivery
+) -> None:
+    """Behaviour 150."""
+    task = stopped(ONE)
+    delivery._tasks[ONE] = task  # type: ignore[index]
+    assert task.report().rungs == ()
+    runs(channel.page, ONE)
+    delivery.ask_ahead(task)
+    asked = task.report().rungs
+    assert asked == ((Rung.ASK, task.asked_at),)
+    delivery.ask(Ask(WorkerId(WORKER), TaskId(ONE), StopKind.STOP))
+    assert task.report().rungs == asked
 
 
 @pytest.mark.parametrize("current", [0, TWO])

@@ -67,7 +67,7 @@ class Delivery:
             task.stack = self.read_stack(channel)
         if task.reason.kind is StopKind.WATCHDOG:
             log.warning("%s: %s; it is at:\n%s", task.title(), task.reason.message, task.stack or "(not known)")
-        task.rungs += ((Rung.ASK, time.monotonic()),)
+        task.rungs += ((Rung.ASK, task.asked_at or time.monotonic()),)
         channel.ask(task.id, task.reason)
         token = channel.page.bound_token(task.id)
         if token is not None:

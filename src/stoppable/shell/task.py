@@ -173,7 +173,10 @@ class Task:
     def report(self) -> Report:
         """Return what is known of it, so far."""
         seconds = None if self.took_us is None else self.took_us * 1e-6
-        return Report(self.reason, self.rungs, self.stack, self.name, seconds)
+        return Report(self.reason, self.rungs or self._asked_ahead(), self.stack, self.name, seconds)
+
+    def _asked_ahead(self) -> tuple[tuple[Rung, float], ...]:
+        return () if self.asked_at is None else ((Rung.ASK, self.asked_at),)
 
     def refuse(self, reason: StopReason) -> None:
         """End it, instead of submitting it."""
@@ -185,8 +188,8 @@ class Task:
         answer = self.answer
         if answer is not None:
             self.took_us = answer.position
-        if self.asked_at is not None and end.started and not self.rungs:
-            self.rungs = ((Rung.ASK, self.asked_at),)  # it ended before the machine could ask
+        if end.started and not self.rungs:
+            self.rungs = self._asked_ahead()  # it ended before the machine could ask
         try:
             if answer is not None and end.end is _ANSWERED:
                 self._settle_answer(answer)
