@@ -10,6 +10,7 @@ import pytest
 
 import chores
 from stoppable import Event, ProcessPoolExecutor, Rung, StopToken, TaskStopped
+from stoppable.shell import channel
 from watching import await_file, is_alive, say, until
 
 METHODS = ("none", "fork", "spawn", "forkserver")
@@ -65,6 +66,22 @@ def test_each_start_method_stops_at_each_rung(method: str, rung: Rung, tmp_path:
         else:
             assert is_alive(worker)
         assert pool.submit(chores.double, 4).result(60) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_each_start_method_says_where_a_task_is_and_where_it_was_killed(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "_STACK_WAIT_S", 10.0)
+    with ProcessPoolExecutor(1, mp_context=_context(method)) as pool:
+        future = pool.submit(chores.sleep, str(tmp_path / "begun"))
+        await_file(tmp_path / "begun")
+        until(lambda: "in sleep" in (future.stack() or ""))
+        future.kill()
+        with pytest.raises(TaskStopped) as caught:
+            future.result(60)
+        assert "in sleep" in (caught.value.stack or "")
 
 
 @pytest.mark.slow

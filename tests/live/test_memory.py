@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from jobs import BOUND_S, running
 from stoppable import MemoryExceeded, Rung, StopKind, WorkerDied
 from stoppable.options import size_bytes
 from stoppable.shell import lookout
+from stoppable.shell.launch import WardenLauncher
+from stoppable.shell.news import Born, News
+from stoppable.shell.reactor import Reactor
 from stoppable.shell.weigh import weigh
 from watching import await_file, is_alive, say, until
 
@@ -83,6 +87,33 @@ def test_the_memory_of_subprocesses_counts_and_they_are_gone_before_the_future_i
         until(lambda: alive_at_the_end, "the callback ran")
         assert alive_at_the_end == [False, False]
         assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
+
+
+def test_a_limit_holds_though_the_warden_says_late_who_was_born(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behaviour 106. On a busy machine the worker may be ready first; it gets nothing then until its process is known."""
+    born: list[Born] = []
+    news = WardenLauncher.news
+
+    def late(launcher: WardenLauncher) -> Iterator[News]:
+        for each in news(launcher):
+            if isinstance(each, Born):
+                born.append(each)
+                launcher.living[each.worker] = None
+            else:
+                yield each
+
+    def tell(reactor: Reactor) -> None:
+        for each in born:
+            reactor.launcher.living[each.worker] = each.pid
+            reactor.hands._hear_news(each)
+
+    monkeypatch.setattr(WardenLauncher, "news", late)
+    with running() as pool:
+        future = pool.options(memory="200MB").submit(eat, 300 * MB)
+        reactor: Any = pool._reactor
+        until(lambda: born and any(channel.ready for channel in list(reactor.hands.channels.values())))
+        reactor.call(lambda: tell(reactor))
+        assert exceeded(future).limit_bytes == 200 * MB
 
 
 def test_a_look_that_took_long_on_a_busy_machine_is_not_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,7 @@ class Hands:
                 channel.close()
             return
         channel.launched()
+        channel.pid = self._launcher.living.get(worker)  # a context's is known at once
         self.channels[worker] = channel
         try:
             first = self._launcher.first_frame()
@@ -145,8 +146,9 @@ class Hands:
     def _started(self, action: ev.Started) -> None:
         if (task := self.tasks.get(action.task)) is not None:
             task.sink._begin()
-            if task.memory_bytes is not None and (pid := self._launcher.living.get(task.worker or 0)) is not None:
-                self._lookout.watch(task.id, pid, task.memory_bytes)
+            channel = self.channels.get(task.worker or 0)
+            if task.memory_bytes is not None and channel is not None and channel.pid is not None:
+                self._lookout.watch(task.id, channel.pid, task.memory_bytes)
 
     def _requeued(self, action: ev.Requeued) -> None:
         task = self.tasks[action.task]
@@ -280,13 +282,21 @@ class Hands:
         worker = ev.WorkerId(channel.worker)
         if frame.kind == Kind.READY:
             channel.ready, self.broken = True, ""
-            self._reactor.feed(ev.Booted(worker))
+            self._booted(channel)
         elif frame.kind == Kind.BOOT_FAILED:
             text = str(frame.body, "utf-8", "replace")
             self.broken = f"a worker could not be made ready; in it:\n{text}"
             self._reactor.feed(ev.BootFailed(worker))
         elif frame.kind == Kind.SAID and not frame.task:
             self._reactor.relay.take(frame)
+
+    def _booted(self, channel: Channel) -> None:
+        """Tell the machine of a worker that is ready, once its process is known: limits and stacks are looked up by that.
+
+        The warden says it at once, but on a busy machine the worker may be quicker.
+        """
+        if channel.ready and channel.pid is not None:
+            self._reactor.feed(ev.Booted(ev.WorkerId(channel.worker)))
 
     def _on_control(self, mask: int) -> None:
         control = self._launcher.control
@@ -304,6 +314,7 @@ class Hands:
             channel = self.channels.get(news.worker)
             if channel is not None:
                 channel.pid = news.pid
+                self._booted(channel)
         elif isinstance(news, NotBorn):
             self._no_worker(news.error)
             channel = self.channels.pop(news.worker, None)
