@@ -92,18 +92,36 @@ def test_tasks_that_look_are_asked_though_the_pools_thread_is_held_up_by_a_callb
             assert future.report.rungs[0][1] >= (error.reason.at if error.reason else 0)
 
 
+def test_a_task_is_left_to_the_machine_while_another_waits_for_a_worker(tmp_path: Path) -> None:
+    """Behaviour 150. That one may be about to be stopped, too, and would start as soon as this one has ended."""
+    begun, stopping, release = (str(tmp_path / name) for name in ("begun", "stopping", "release"))
+    with running() as pool:
+        runs = pool.submit(jobs.linger, begun, stopping, release)
+        await_file(begun)
+        waits = pool.submit(jobs.value, 1)
+        reactor: Any = pool._reactor
+        until(lambda: reactor.machine.queue, "it waits")
+        runs.cancel()
+        assert runs._task is not None
+        assert runs._task.asked_at is None
+        say(release)
+        assert stopped(runs).rung is Rung.ASK
+        assert waits.result(BOUND_S) == 1
+
+
 @pytest.mark.parametrize(
-    "give_up_waiting",
+    "end_both",
     [
-        lambda pool, waiting: waiting.cancel(),
-        lambda pool, waiting: pool.shutdown(wait=False, cancel_futures=True),
-        lambda pool, waiting: pool.stop(),
-        lambda pool, waiting: waiting._withdraw(new_reason(StopKind.STOP, "a group drains")),
+        lambda pool, runs, waits: (runs.cancel(), waits.cancel()),
+        lambda pool, runs, waits: (waits.cancel(), runs.cancel()),
+        lambda pool, runs, waits: (pool.shutdown(wait=False, cancel_futures=True), runs.cancel()),
+        lambda pool, runs, waits: (pool.stop(), runs.cancel()),
+        lambda pool, runs, waits: (waits._withdraw(new_reason(StopKind.STOP, "a group drains")), runs.cancel()),
     ],
-    ids=["cancel", "shutdown", "stop", "withdraw"],
+    ids=["in order", "last first", "shutdown", "stop", "withdraw"],
 )
-def test_a_task_that_was_stopped_while_it_waited_never_starts_though_what_runs_before_it_is_stopped_next(
-    give_up_waiting: Callable[[Any, Any], object], tmp_path: Path
+def test_a_task_that_waits_behind_another_never_starts_if_both_are_stopped(
+    end_both: Callable[[Any, Any, Any], object], tmp_path: Path
 ) -> None:
     """Behaviours 38, 150. Even if the worker has it at hand: so the running one is not asked before it is taken back."""
     go, begun, stopping, release = (str(tmp_path / name) for name in ("go", "begun", "stopping", "release"))
@@ -120,8 +138,7 @@ def test_a_task_that_was_stopped_while_it_waited_never_starts_though_what_runs_b
         say(release)
         assert held.wait(BOUND_S)
         try:
-            give_up_waiting(pool, waits)
-            runs.stop("next")
+            end_both(pool, runs, waits)
             assert runs._task is not None
             assert runs._task.asked_at is None
         finally:

@@ -81,6 +81,18 @@ def test_a_task_that_does_not_run_is_not_asked(current: int, channel: Channel, d
     assert task.asked_at is None
 
 
+def test_a_task_that_others_wait_behind_is_left_to_the_machine(channel: Channel, delivery: Delivery) -> None:
+    """Behaviour 150. It takes them back first: else the worker would start the next, though that is about to be stopped."""
+    channel.send_task(ONE, b"", (b"",))
+    channel.send_task(TWO, b"", (b"",))
+    runs(channel.page, ONE)
+    delivery.ask_ahead(stopped(ONE))
+    assert not channel.page.asked.is_set()
+    assert channel.recall(TWO)
+    delivery.ask_ahead(stopped(ONE))
+    assert channel.page.asked.is_set()
+
+
 @pytest.mark.parametrize("kind", [StopKind.DEADLINE, StopKind.WATCHDOG])
 def test_a_task_whose_stack_is_wanted_is_left_to_the_machine(
     kind: StopKind, channel: Channel, delivery: Delivery

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stoppable import StopToken
 from stoppable.flags import slab
 from stoppable.flags.words import Word
 from stoppable.reason import new_reason
@@ -137,3 +138,15 @@ def test_a_recall_of_what_is_claimed_freezes_nothing(task: Running) -> None:
     assert page.recall(2)
     assert page.u32[pages.FREEZE] == 2
     assert page.claim(2, 0) == (False, 2)
+
+
+def test_a_thread_that_has_outlived_its_task_does_not_show_its_token_as_that_of_the_next(task: Running) -> None:
+    """Else the stop of the next one would not reach what it has given its token to."""
+    next_one = Running(TWO, print, task.page, task.gate, lambda *_: None)
+    intask.enter(next_one)
+    intask.current_token()
+    shown = task.page.bound_token(TWO)
+    assert shown
+    intask._show(task, StopToken())
+    assert task.page.bound_token(TWO) == shown
+    next_one.token = None

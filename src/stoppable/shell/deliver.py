@@ -42,10 +42,13 @@ class Delivery:
 
         The task's answer is on its way then while the machine does what it does in any case, and a task that loops does
         not keep the reactor's thread from a processor. Of what the machine decides nothing is anticipated: each task
-        that runs is asked, before all else. Not if its stack is to be taken first.
+        that runs is asked, before all else. Not if its stack is to be taken first; nor if others wait behind it, which
+        the machine takes back before it asks: else the worker goes on to the next, which the caller may be about to stop.
         """
         channel, reason = self._channels.get(task.worker or 0), task.reason
         if channel is None or reason is None or reason.kind in (StopKind.DEADLINE, StopKind.WATCHDOG):
+            return
+        if len(channel.positions) > 1:
             return
         asking = channel.asking
         if not asking.acquire(blocking=False):

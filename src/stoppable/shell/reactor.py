@@ -168,9 +168,10 @@ class Reactor:
     def ask(self, task: Task) -> None:
         """Let *task*, if it runs, see now what the machine is about to let it see: that its stop was asked for.
 
-        Not before the machine has taken back those that were stopped earlier and that wait behind it: they must not start.
+        Not while others wait: they may have been stopped before it, or be about to, and would start when it ends.
         """
-        if self.pid == os.getpid() and not self._owes_recalls():  # and not in a fork of this process
+        forked = self.pid != os.getpid()
+        if not forked and not self.machine.queue and not self._owes_recalls():
             self.hands.delivery.ask_ahead(task)
 
     def _owes_recalls(self) -> bool:

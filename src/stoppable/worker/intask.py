@@ -297,7 +297,10 @@ def task_token() -> "StopToken":
 
 def _show(task: Running, token: "StopToken") -> None:
     global _also
-    task.page.bind_token(task.id, wire.dumps(token))
+    raw = wire.dumps(token)
+    with _flag_lock:
+        if _task is task:  # and not in a thread that has outlived it: another one shows its token there now
+            task.page.bind_token(task.id, raw)
     if task.page.asked.is_set() and task.page.forget_stale_ask(task.id):
         token.stop(task.page.reason())
     with _flag_lock:
