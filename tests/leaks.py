@@ -27,7 +27,7 @@ from pathlib import Path
 MARK = "STOPPABLE_TEST_RUN"
 SETTLE_S = 3.0
 LEAST_LOOKS = 5
-UNREST = 10  # times `SETTLE_S` that something else may be there each time
+UNREST = 10  # times so long, and so many looks, may something else be there each time
 
 # What Python and we put into /dev/shm; other programs may use it while the tests run.
 _SHM = Path("/dev/shm")
@@ -82,7 +82,7 @@ def leftovers(
     folders = tuple(folders)
     began = time.monotonic()
     there: dict[str, tuple[float, int]] = {}  # thing -> since when it is there, and how many looks have found it
-    pause = 0.005
+    pause, total = 0.005, 0
     while True:
         now = time.monotonic()
         # Reaps the children of multiprocessing that have ended, so that they do not count as zombies.
@@ -96,7 +96,8 @@ def leftovers(
         ]
         if stays or not found:
             return stays
-        if now - began >= UNREST * settle_s:
+        total += 1
+        if now - began >= UNREST * settle_s and total >= UNREST * LEAST_LOOKS:
             return [*found.values(), "(each time something else)"]
         # A queue's thread or a future's socket may live in a reference cycle; collecting ends it.
         gc.collect()

@@ -10,7 +10,7 @@ from stoppable import StopToken
 from stoppable.flags import slab
 from stoppable.flags.words import Word
 from stoppable.reason import new_reason
-from stoppable.requested import StopRequested
+from stoppable.requested import StopInterrupt, StopRequested
 from stoppable.worker import intask
 from stoppable.worker import page as pages
 from stoppable.worker.gate import Gate
@@ -138,6 +138,27 @@ def test_a_recall_of_what_is_claimed_freezes_nothing(task: Running) -> None:
     assert page.recall(2)
     assert page.u32[pages.FREEZE] == 2
     assert page.claim(2, 0) == (False, 2)
+
+
+def test_an_interrupt_that_breaks_off_the_look_at_an_earlier_tasks_flag_does_not_lose_its_own_ask(
+    task: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behaviour 56. The ask comes after the look at whose the flag is, the interrupt when the flag was lowered."""
+    page = task.page
+    page.u64[pages.CURRENT_TASK] = task.gate.task = ONE
+    page.ask(TWO, new_reason())
+
+    class Flag(Word):
+        def clear(self) -> None:
+            page.ask(ONE, new_reason(message="mine"))
+            page.u64[pages.INTERRUPT_TASK] = ONE
+            super().clear()
+            task.gate.on_signal(0, None)
+
+    page.asked = Flag(page._map, pages.ASKED * 4)
+    with pytest.raises(StopInterrupt, match="mine"):
+        task.asked()
+    assert task.asked()
 
 
 def test_a_thread_that_has_outlived_its_task_does_not_show_its_token_as_that_of_the_next(task: Running) -> None:

@@ -18,7 +18,7 @@ import time
 from types import FrameType
 
 from stoppable.requested import StopInterrupt
-from stoppable.worker.page import HEARD_TASK, INTERRUPT_TASK, SHIELD_UNTIL, Page
+from stoppable.worker.page import ASKED_TASK, HEARD_TASK, INTERRUPT_TASK, SHIELD_UNTIL, Page
 
 
 class Gate:
@@ -91,6 +91,9 @@ class Gate:
         return True
 
     def _land(self) -> None:
+        page = self.page
         self.landed = True
-        self.page.u64[HEARD_TASK] = self.task
-        raise StopInterrupt(self.page.reason())
+        page.u64[HEARD_TASK] = self.task
+        if page.u64[ASKED_TASK] == self.task:
+            page.asked.set_and_wake()  # the task may have been about to do so: see `forget_stale_ask`
+        raise StopInterrupt(page.reason())
