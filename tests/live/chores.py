@@ -70,14 +70,13 @@ def hold_gil(path: str = "") -> None:
 def stubborn(path: str = "") -> None:
     """Ignore all that can be ignored."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if path:
-        say(path)
-    end = time.monotonic() + LONG_S
-    while time.monotonic() < end:
+    while True:
         try:
-            time.sleep(0.05)
+            if path:
+                say(path)  # from inside: an interrupt could come before the next line
+            time.sleep(LONG_S)
         except BaseException:
-            continue
+            path = ""
 
 
 def wait_for(path: str, begun: str = "") -> str:

@@ -9,7 +9,7 @@ from types import FrameType
 
 import chores
 import stoppable
-from watching import await_file, say
+from watching import await_file, once_it_waits, say
 
 presses = 0
 
@@ -48,9 +48,7 @@ def main(scene: str, folder: str) -> None:
             if scene == "block":
                 print("ready", flush=True)
                 time.sleep(chores.LONG_S)
-            # Leaving waits, and somebody is to say so from there.
-            tasks[0].add_done_callback(lambda _: None)
-            print("ready", flush=True)
+            once_it_waits(lambda: print("ready", flush=True))
     finally:
         print("all ended:", all(task.done() for task in tasks), flush=True)
         for outcome in group.outcomes():

@@ -14,7 +14,7 @@ import chores
 import stoppable
 from stoppable import ProcessPoolExecutor, StopPolicy
 from stoppable.shell.tree import children
-from watching import name_of, say
+from watching import name_of, once_it_waits, say
 
 ENDLESS = StopPolicy(ask=chores.LONG_S)
 
@@ -166,7 +166,7 @@ def leaving(folder: str) -> None:
     task = pool.submit(slow_to_end, folder)
     try:
         with pool:
-            ready(folder)
+            once_it_waits(lambda: ready(folder))
     finally:
         tell(task)
 

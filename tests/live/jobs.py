@@ -134,12 +134,13 @@ def match_for_ever(begun: str) -> None:
 def ignore_all(begun: str) -> None:
     """Swallow interrupts and ignore SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    say(begun)
     while True:
         try:
+            if begun:
+                say(begun)  # from inside: an interrupt could come before the next line
             time.sleep(LONG_S)
         except StopRequested:
-            continue
+            begun = ""
 
 
 def _clean_up_on_sigterm(cleaned: str) -> None:

@@ -3,14 +3,13 @@
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from types import FrameType
 
 import chores
 import stoppable
-from watching import await_file, say
+from watching import await_file, once_it_waits, say
 
 presses = 0
 
@@ -47,7 +46,7 @@ def main(scene: str, folder: str) -> None:
             while len(list(Path(folder).glob("begun*[0-9]"))) < 2:
                 time.sleep(0.01)
             if scene == "leaving":
-                threading.Thread(target=say_ready_once_it_waits, daemon=True).start()
+                once_it_waits(lambda: print("ready", flush=True))
             else:
                 print("ready", flush=True)
                 tasks[0].result()
@@ -58,14 +57,6 @@ def main(scene: str, folder: str) -> None:
             except stoppable.TaskStopped as stop:
                 kind = None if stop.reason is None else stop.reason.kind
                 print("end: stopped", stop.rung, kind, flush=True)
-
-
-def say_ready_once_it_waits() -> None:
-    """Say `ready` when the main thread is at the end of its `with`: a press in the bytecodes before is nobody's."""
-    main = threading.main_thread().ident
-    while "latch.py" not in sys._current_frames()[main or 0].f_code.co_filename:
-        time.sleep(0.005)
-    print("ready", flush=True)
 
 
 def without_with(folder: str) -> None:
