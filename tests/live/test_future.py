@@ -165,7 +165,9 @@ def test_an_interrupt_that_races_with_the_return_hits_its_own_task_or_nothing() 
     with running(3, policy=policy) as pool:
         ends = {"value": 0, "stopped": 0}
         for _ in range(100):
-            targets = [pool.submit(quick.count_to, chance.randrange(40_000)) for _ in range(10)]
+            # Some end before their stop comes, some long after it, whatever the machine.
+            steps_of = [chance.randrange(most) for most in (40_000, 2_000_000) for _ in range(5)]
+            targets = [pool.submit(quick.count_to, steps) for steps in steps_of]
             bystanders = [pool.submit(quick.count_to, steps) for steps in (1, 3_000, 10_000)]
             for target in targets:
                 until(lambda: target.running() or target.done(), "it was sent")
