@@ -1,16 +1,19 @@
 """Asking a task in the caller's thread, before the machine has heard of its stop."""
 
 import threading
+from collections import deque
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
-from stoppable.core.events import Ask, TaskId, WorkerId
+from stoppable.core.events import Ask, Event, Pause, Shutdown, Stop, TaskId, Withdraw, WorkerId
 from stoppable.reason import StopKind, new_reason
 from stoppable.rung import Rung
 from stoppable.shell import channel as channels
 from stoppable.shell.channel import Channel
 from stoppable.shell.deliver import Delivery
+from stoppable.shell.reactor import Reactor
 from stoppable.shell.task import Task
 from stoppable.worker import page as pages
 from stoppable.worker.page import Page
@@ -130,3 +133,28 @@ def test_nobody_waits_for_a_lock_that_is_never_given_back(
     runs(page, TWO)
     delivery.ask_ahead(stopped(TWO))
     assert page.forget_stale_ask(TWO)
+
+
+@pytest.mark.parametrize(
+    ("mail", "owes"),
+    [
+        ([], False),
+        ([Stop(TaskId(TWO))], False),  # it has ended
+        ([Stop(TaskId(ONE))], True),
+        ([Pause(TaskId(ONE))], False),
+        ([Withdraw(TaskId(ONE), StopKind.GROUP)], True),
+        ([Pause(TaskId(ONE)), Shutdown(cancel_pending=True)], True),
+        ([Pause(TaskId(ONE))] * 65, True),  # too much to look through
+    ],
+)
+def test_nobody_is_asked_before_mail_by_which_tasks_are_taken_back_is_done(mail: list[Event], owes: bool) -> None:
+    """Behaviours 38, 150. The task of it may be on its way to the worker, and in no line yet."""
+    reactor, task = Reactor.__new__(Reactor), stopped(ONE)
+    reactor.hands = SimpleNamespace(tasks={ONE: task})  # type: ignore[assignment]
+    reactor._mail = deque((event, None) for event in mail)
+    assert reactor._owes_recalls() is owes
+    if mail[:1] == [Stop(TaskId(ONE))]:
+        task.asked_at = 1.0  # it runs, so it is not taken back
+        assert not reactor._owes_recalls()
+    reactor._mail.append(lambda: None)
+    assert reactor._owes_recalls()
