@@ -141,7 +141,7 @@ def test_a_recall_of_what_is_claimed_freezes_nothing(task: Running) -> None:
 
 
 def test_an_interrupt_that_breaks_off_the_look_at_an_earlier_tasks_flag_does_not_lose_its_own_ask(
-    task: Running, monkeypatch: pytest.MonkeyPatch
+    task: Running,
 ) -> None:
     """Behaviour 56. The ask comes after the look at whose the flag is, the interrupt when the flag was lowered."""
     page = task.page
