@@ -68,3 +68,11 @@ def test_a_worker_that_runs_a_task_has_loaded_nothing_of_the_parents_side():
     # Half of what a worker's start took, before it was without them.
     dear = {"concurrent.futures", "logging", "traceback", "dataclasses", "inspect", "hashlib", "random", "platform"}
     assert not dear & set(loaded)
+
+
+def test_a_process_without_the_c_pickle_says_so_at_once():
+    """Found by failing each `open` of a warden: `pickle` goes on without its C module, and lacks what big buffers need."""
+    program = "import sys; sys.modules['_pickle'] = None; import stoppable.wire"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "cannot import name 'PickleBuffer'" in ended.stderr

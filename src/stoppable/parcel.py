@@ -15,6 +15,7 @@ with 0, the sizes, the pickle, and the buffers, each at a multiple of 64 bytes.
 
 import pickle
 import struct
+from pickle import PickleBuffer
 from typing import Any
 
 from stoppable import wire
@@ -38,7 +39,7 @@ def pack(value: Any, *, by_value: bool = False, copy: bool) -> tuple[Part, ...]:
     """
     beside: list[memoryview] = []
 
-    def inside(buffer: pickle.PickleBuffer) -> bool:
+    def inside(buffer: PickleBuffer) -> bool:
         """Say whether *buffer* goes into the pickle."""
         try:
             raw = buffer.raw()

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, MutableSequence
 from contextlib import suppress
 from enum import IntEnum
+from pickle import PickleBuffer  # so that a process without the C `pickle`, which has none, says so at once
 from typing import Any, NamedTuple
 
 _HEAD = struct.Struct("<BxxxIIxxxxQQ")  # kind, extra, position, task, size
@@ -197,7 +198,7 @@ def dumps(
     *,
     by_value: bool = False,
     beside: "list[memoryview] | None" = None,
-    inside: "Callable[[pickle.PickleBuffer], bool] | None" = None,
+    inside: "Callable[[PickleBuffer], bool] | None" = None,
 ) -> bytes:
     """Pickle *value*: plainly if that can be, else with cloudpickle.
 
@@ -220,9 +221,7 @@ def dumps(
     return _cloud(value, beside, inside) if by_value and b"__main__" in raw else raw
 
 
-def _cloud(
-    value: Any, beside: "list[memoryview] | None", inside: "Callable[[pickle.PickleBuffer], bool] | None"
-) -> bytes:
+def _cloud(value: Any, beside: "list[memoryview] | None", inside: "Callable[[PickleBuffer], bool] | None") -> bytes:
     import cloudpickle
 
     if beside is not None:

@@ -17,6 +17,7 @@ PARENT, WARDEN, WORKER = 0, 1, 2
 HERE = Path(__file__).parent
 _TRIES = 5
 _ALL = os.environ.get("STOPPABLE_FAULTS") == "all"
+_PATIENCE_S = 1200 if _ALL else 120  # a worker opens some five hundred files, most of them modules
 
 # Who makes the call, its kind, how it fails, whether all after it fail too, and which numbers the suite takes.
 POOL = [
@@ -93,6 +94,7 @@ FLAGS = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(_PATIENCE_S)
 @pytest.mark.parametrize(("role", "kind", "error", "how", "numbers"), POOL)
 def test_a_pool_survives_or_says_clearly_that_a_call_failed(
     role: int, kind: str, error: str, how: str, numbers: str
@@ -102,6 +104,7 @@ def test_a_pool_survives_or_says_clearly_that_a_call_failed(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(_PATIENCE_S)
 @pytest.mark.parametrize(("role", "kind", "error", "how", "numbers"), FLAGS)
 def test_a_flag_survives_or_says_clearly_that_a_call_failed(
     role: int, kind: str, error: str, how: str, numbers: str
