@@ -45,6 +45,48 @@ def test_a_script_with_the_guard_works(tmp_path: Path) -> None:
     assert (ended.stdout, ended.stderr, ended.returncode) == ("[0, 1, 4, 9]\n", "", 0)
 
 
+INITIALIZED = """
+import multiprocessing, sys
+import stoppable
+
+class Settings:
+    def __init__(self, value):
+        self.value = value
+
+def set_up(settings):
+    global here
+    here = settings.value
+
+def read():
+    return here
+
+if __name__ == '__main__':
+    context = multiprocessing.get_context(sys.argv[1]) if sys.argv[1:] else None
+    with stoppable.ProcessPoolExecutor(1, context, initializer=set_up, initargs=(Settings(7),)) as pool:
+        print(pool.submit(read).result())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method", [[], ["fork"], ["spawn"], ["forkserver"]], ids=["none", "fork", "spawn", "forkserver"]
+)
+def test_the_initializer_and_what_it_is_given_may_be_of_the_main_script(method: list[str], tmp_path: Path) -> None:
+    """Behaviour 151. It was read before the main script was there, and no worker could be made ready."""
+    (tmp_path / "prog.py").write_text(INITIALIZED)
+    ended = _run("prog.py", *method, cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("7\n", "", 0)
+
+
+@pytest.mark.slow
+def test_the_initializer_may_be_of_a_main_script_that_no_worker_can_import(tmp_path: Path) -> None:
+    """What travels by value has globals of its own, so it keeps what it sets somewhere else."""
+    program = INITIALIZED.replace("if __name__ == '__main__':", "if True:")
+    program = program.replace("global here\n    here", "sys.here").replace("return here", "return sys.here")
+    ended = _run("-c", program, cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("7\n", "", 0)
+
+
 @pytest.mark.slow
 def test_a_script_without_the_guard_says_what_is_missing_and_starts_no_storm(tmp_path: Path) -> None:
     """Behaviour 110."""

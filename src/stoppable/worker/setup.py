@@ -5,11 +5,14 @@ same `__main__` under the name `__mp_main__`, and can open what the parent's mul
 (its authentication key). That is what `multiprocessing` gives its spawned children, too.
 """
 
+import copy
 import os
 import sys
 import types
 from collections.abc import Callable
 from typing import Any
+
+from stoppable import wire
 
 
 class Setup:
@@ -17,6 +20,7 @@ class Setup:
 
     Attributes:
         inherited: True if the worker is a fork of the parent, so there is nothing to set up but the initializer.
+        pickled: the initializer and its arguments, in place of themselves, for a worker that has still to find `__main__`.
         levels: of the parent's loggers, if records and warnings are to be sent to it; None: they are not.
         lines: whether what is printed is to be sent, too.
         max_bytes: what a worker may have when it has answered; with more, it takes no other task. None: any.
@@ -32,6 +36,7 @@ class Setup:
     ) -> None:
         self.name, self.parent_pid = name, parent_pid
         self.initializer, self.initargs = initializer, initargs
+        self.pickled: bytes | None = None
         self.inherited = False
         self.levels: dict[str, int] | None = None
         self.lines = False
@@ -42,6 +47,19 @@ class Setup:
         self.authkey: bytes | None = None
         self.main_name: str | None = None
         self.main_path: str | None = None
+
+    def sendable(self) -> "Setup":
+        """Return it for a worker that reads it before it has run the main script, in which the initializer may be defined.
+
+        Raises:
+            Exception: the initializer or its arguments do not pickle.
+        """
+        sent = copy.copy(self)
+        sent.initializer, sent.initargs = None, ()
+        if self.initializer is not None:
+            call = self.initializer, self.initargs
+            sent.pickled = wire.dumps(call, by_value=not wire.main_is_importable())
+        return sent
 
 
 def describe(name: str, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> Setup:
@@ -60,9 +78,7 @@ def describe(name: str, initializer: Callable[..., object] | None, initargs: tup
 
 
 def _describe_main(setup: Setup) -> None:
-    from stoppable.wire import main_is_importable
-
-    if not main_is_importable():
+    if not wire.main_is_importable():
         return
     main = sys.modules["__main__"]
     name = getattr(getattr(main, "__spec__", None), "name", None)
@@ -88,8 +104,11 @@ def apply(setup: Setup, resembling: Callable[[Setup], object]) -> None:
         _surround(setup)
         _import_main(setup)
     resembling(setup)
-    if setup.initializer is not None:
-        setup.initializer(*setup.initargs)
+    initializer, initargs = setup.initializer, setup.initargs
+    if setup.pickled is not None:
+        initializer, initargs = wire.loads(setup.pickled)
+    if initializer is not None:
+        initializer(*initargs)
 
 
 def _surround(setup: Setup) -> None:
