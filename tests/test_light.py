@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import stoppable
 
@@ -22,7 +23,7 @@ def test_importing_the_package_loads_no_pool_and_starts_no_thread():
 
 def test_a_program_that_names_the_standard_errors_by_their_module_finds_it():
     """It said `from concurrent.futures import ProcessPoolExecutor` before, which loads that module."""
-    program = "import concurrent.futures; import stoppable; stoppable.ProcessPoolExecutor"
+    program = "import concurrent.futures; import stoppable; stoppable.ProcessPoolExecutor(1)"
     assert "concurrent.futures.process" in loaded_here(program)
 
 
@@ -68,6 +69,21 @@ def test_a_worker_that_runs_a_task_has_loaded_nothing_of_the_parents_side():
     # Half of what a worker's start took, before it was without them.
     dear = {"concurrent.futures", "logging", "traceback", "dataclasses", "inspect", "hashlib", "random", "platform"}
     assert not dear & set(loaded)
+
+
+def test_workers_that_run_the_main_script_again_have_the_pools_class_from_their_warden(tmp_path: Path):
+    """Each of them would import it, and be slower to start and to die, and share less memory."""
+    script = tmp_path / "main.py"
+    script.write_text(
+        "import sys\n"
+        "THERE = 'stoppable.executor' in sys.modules\n"
+        "from stoppable import ProcessPoolExecutor\n"
+        "def there(): return THERE, 'stoppable.shell.reactor' in sys.modules\n"
+        "if __name__ == '__main__':\n"
+        "    with ProcessPoolExecutor(1) as pool: print(THERE, *pool.submit(there).result(60))\n"
+    )
+    program = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert program.stdout.split() == ["False", "True", "False"]
 
 
 def test_a_process_without_the_c_pickle_says_so_at_once():

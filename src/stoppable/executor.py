@@ -4,14 +4,13 @@ It pickles the call in the caller's thread and posts it; everything else happens
 It must never hold a lock while user code runs.
 """
 
-import concurrent.futures.process  # with the executor, as in the standard library: programs name its errors by that path
+import concurrent.futures
 import itertools
 import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -38,6 +37,8 @@ from stoppable.worker.context import Variables
 from stoppable.worker.loop import DEFAULT, Options
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
     from stoppable.shell.reactor import Reactor
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
     def __init__(
         self,
         max_workers: int | None = None,
-        mp_context: BaseContext | None = None,
+        mp_context: "BaseContext | None" = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         *,

@@ -109,13 +109,20 @@ def _cut(text: str | None, size_bytes: int) -> bytes:
     return raw[: max(0, size_bytes - 3)].decode("utf-8", "ignore").encode() + "…".encode()
 
 
+_ourselves = NOBODY  # this process as a source, once it was needed: to find it out takes longer than all else of a stop
+
+
 def here(task: str | None = None) -> StopSource:
     """Return this process as a source; *task* names the task it runs, if any."""
-    if hasattr(os, "uname"):
-        host, user = os.uname().nodename, os.environ.get("USER") or str(os.getuid())
-    else:  # Windows
-        host, user = os.environ.get("COMPUTERNAME", ""), os.environ.get("USERNAME", "")
-    return StopSource(os.getpid(), host, user, task)
+    global _ourselves
+    ours, pid = _ourselves, os.getpid()
+    if ours.pid != pid:
+        if hasattr(os, "uname"):
+            host, user = os.uname().nodename, os.environ.get("USER") or str(os.getuid())
+        else:  # Windows
+            host, user = os.environ.get("COMPUTERNAME", ""), os.environ.get("USERNAME", "")
+        ours = _ourselves = StopSource(pid, host, user)
+    return ours if task is None else StopSource(pid, ours.host, ours.user, task)
 
 
 def new_reason(

@@ -18,7 +18,7 @@ from typing import Any
 import branding
 import chores
 import stoppable
-from stoppable.shell import launch
+from stoppable.shell import contexts
 from watching import await_file, name_of, say, until
 
 POLICY = stoppable.StopPolicy(ask=0.2, interrupt=0.2, terminate=0.2)
@@ -138,7 +138,7 @@ def unguarded(pool: Pool, folder: Path) -> None:
         _fork_sibling(folder)
         time.sleep(chores.LONG_S)
 
-    launch._guard = hang  # type: ignore[assignment]  # in this process only: the worker imports its own
+    contexts._guard = hang  # type: ignore[assignment]  # in this process only: the worker imports its own
     pool.submit(chores.sleep)
     await_file(folder / "sibling")
 

@@ -13,7 +13,8 @@ import pytest
 
 import chores
 import doomed
-from stoppable import ProcessPoolExecutor, WorkerDied
+import jobs
+from stoppable import ProcessPoolExecutor, TaskStopped, WorkerDied
 from stoppable.shell.control import Control, Op
 from watching import await_file, is_alive, name_of, say, until
 
@@ -72,6 +73,28 @@ def test_a_killed_warden_costs_the_running_tasks_and_no_other(method: str, tmp_p
         assert [task.result(30) for task in waiting] == [0, 2, 4, 6, 8]
         until(lambda: not any(map(is_alive, [*workers, *below])), f"none lives of {workers} {below}")
         assert pool.submit(chores.double, 4).result(30) == 8
+
+
+@pytest.mark.slow
+def test_an_interrupt_and_a_stack_need_no_warden(tmp_path: Path) -> None:
+    """Behaviour 152. The pool has a handle of each of its first workers: it is quicker so, and a warden that stands still is not waited for."""
+    with ProcessPoolExecutor(2) as pool:
+        napping, other = pool.submit(jobs.nap, str(tmp_path / "begun")), pool.submit(jobs.nap, str(tmp_path / "too"))
+        warden = _warden(int(await_file(tmp_path / "begun")))
+        worker = int(await_file(tmp_path / "too"))
+        os.kill(warden, signal.SIGSTOP)
+        try:
+            assert "in nap" in (napping.stack() or "")
+            napping.stop(at="interrupt")
+            with pytest.raises(TaskStopped):
+                napping.result(30)
+            other.kill()
+            until(lambda: not is_alive(worker), "it is dead")
+            assert not other.done()  # nobody has reaped it
+        finally:
+            os.kill(warden, signal.SIGCONT)
+        with pytest.raises(TaskStopped):
+            other.result(30)
 
 
 @pytest.mark.slow

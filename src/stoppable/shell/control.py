@@ -29,7 +29,7 @@ class Op(IntEnum):
     CONTINUE = 8
     DUMP = 9  # STACK in another way
 
-    BORN = 10  # value: the process id
+    BORN = 10  # value: the process id; perhaps with its pidfd
     EXITED = 11  # value: the status as os.waitpid gives it
     FAILED = 12  # value: the errno of the fork that failed
 

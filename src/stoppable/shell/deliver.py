@@ -62,6 +62,14 @@ class Delivery:
         finally:
             asking.release()
 
+    def answers_soon(self, task_id: int) -> bool:
+        """Say whether the task was asked ahead and looks at its flag itself; a token that it has given others is set by us."""
+        task = self._tasks.get(task_id)
+        channel = self._channels.get(task.worker or 0) if task is not None else None
+        if task is None or channel is None or task.asked_at is None:
+            return False
+        return task.looked and channel.page.u64[pages.TOKEN_TASK] != task_id
+
     def ask(self, action: ev.Ask) -> None:
         channel, task = self._channels[action.worker], self._tasks[action.task]
         if task.reason is None:

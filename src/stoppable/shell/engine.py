@@ -1,9 +1,10 @@
 """Everything that runs a pool, put together: loaded when the first pool of a process is made."""
 
+import concurrent.futures.process  # noqa: F401  # programs that have a pool name its errors by that path
 from multiprocessing.context import BaseContext
 
 from stoppable.core.machine import Machine
-from stoppable.shell.launch import launcher
+from stoppable.shell.contexts import launcher
 from stoppable.shell.reactor import Reactor
 from stoppable.shell.relay import Relay
 from stoppable.worker.records import levels

@@ -1,46 +1,36 @@
-"""How workers come to be, and how signals reach them: one class for each kind of start.
+"""How workers come to be, and how signals reach them: a fresh interpreter is the warden, which forks the workers.
 
-`WardenLauncher` (the default): a fresh interpreter is the warden, which forks the workers.
-`ForkLauncher` (`mp_context` fork): the warden is a fork of the user's process.
-`ContextLauncher` (`mp_context` spawn or forkserver): the workers are processes of that context; the
-warden has none of its own, and only ends them if the parent dies.
-
-They only launch and deliver; they decide nothing. All are used by the reactor's thread alone.
+With an `mp_context` it is done otherwise: see `shell/contexts.py`. It only launches and delivers, and decides nothing.
+Used by the reactor's thread alone.
 """
 
 import errno
 import marshal
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 from stoppable import wire
 from stoppable.shell import marks, tree, warden
 from stoppable.shell.control import Control, Op
 from stoppable.shell.news import Born, Gone, Lost, News, NotBorn
 from stoppable.shell.watch import is_readable
-from stoppable.worker.main import work
 from stoppable.worker.setup import Setup
 
 _STUB = (
     "import os,sys,marshal\n"
-    "parent,path,first,last,guards=marshal.loads(os.read({fd},1<<20))\n"
+    "parent,path,first,last,guards,likely=marshal.loads(os.read({fd},1<<20))\n"
     "sys.path[:]=path\n"
     "from stoppable.shell.warden import main\n"
-    "main({fd},parent,range(first,last),guards)"
+    "main({fd},parent,range(first,last),guards,likely)"
 )
 
 
-_GUARD_WAIT_S = 10.0  # for a guard that is told so much at once that it reads no more
 _FAILED = (
     "no worker could be started: the pool's warden, from which they are forked, ended with exit code {code}; "
     "its own message is on stderr. It is started as `{executable} -c ...` and must find this package there"
@@ -61,6 +51,7 @@ class WardenLauncher:
         self.setup = setup
         self.control: Control | None = None
         self.living: dict[int, int | None] = {}  # worker -> process id, None until it is born
+        self._pidfds: dict[int, int] = {}  # of some of the living: who has one is signalled by us
         self.pidfd: int | None = None  # readable when the warden is dead; None on an old kernel
         self._process: subprocess.Popen[bytes] | BaseProcess | None = None
         self._setup_frame: bytes | None = None
@@ -92,7 +83,8 @@ class WardenLauncher:
     def _start_warden(self, ours: socket.socket, theirs: socket.socket) -> "subprocess.Popen[bytes] | BaseProcess":
         fd = theirs.fileno()
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-        ours.send(marshal.dumps((os.getpid(), sys.path, self.marks.start, self.marks.stop, self.guards)))
+        of_pool, likely = (self.marks.start, self.marks.stop), () if self.guards else _likely(self.setup)
+        ours.send(marshal.dumps((os.getpid(), sys.path, *of_pool, self.guards, likely)))
         return subprocess.Popen(
             [_executable(), *flags, "-c", _STUB.format(fd=fd)],
             stdin=subprocess.DEVNULL,
@@ -107,12 +99,19 @@ class WardenLauncher:
             Exception: the initializer or its arguments do not pickle.
         """
         if self._setup_frame is None:
-            body = wire.dumps(self.setup, by_value=not wire.main_is_importable())
+            body = wire.dumps(self.setup.sendable())
             self._setup_frame = wire.head(wire.Kind.SETUP, len(body)) + body
         return self._setup_frame
 
-    def end(self) -> int | None:
-        """Let the warden end, with all that is still below it, and wait for that; return its exit code if it had one."""
+    def end(self) -> None:
+        """Let the warden end, with all that is still below it, and wait for that."""
+        self._end_warden()
+        self.living.clear()
+        while self._pidfds:
+            os.close(self._pidfds.popitem()[1])
+
+    def _end_warden(self) -> int | None:
+        """Let it end and wait for that; return its exit code if it had one."""
         if self.control is not None:
             with suppress(OSError):
                 # Closing alone tells the warden nothing while a fork of this process holds a copy.
@@ -126,7 +125,6 @@ class WardenLauncher:
         if process is not None and process.pid is not None:
             with suppress(OSError):
                 os.kill(process.pid, signal.SIGCONT)  # our child, not reaped: one that was stopped would never end
-        self.living.clear()
         if isinstance(process, subprocess.Popen):
             return process.wait()
         code = None
@@ -157,6 +155,9 @@ class WardenLauncher:
     def deliver(self, op: Op, worker: int) -> None:
         """Have INTERRUPT, TERMINATE, KILL, STACK or DUMP carried out on the worker; nothing if it is gone."""
         if worker in self.living and self.control is not None:
+            pidfd = self._pidfds.get(worker)
+            if pidfd is not None and self._carry_out(op, worker, pidfd):
+                return
             try:
                 self.control.send(op, worker)
             except ConnectionError:
@@ -165,6 +166,17 @@ class WardenLauncher:
                 # It can be told nothing more. The end of the socket needs no message, and ends them all.
                 with suppress(OSError):
                     self.control.sock.shutdown(socket.SHUT_RDWR)
+
+    def _carry_out(self, op: Op, worker: int, pidfd: int) -> bool:
+        """Signal the worker from here, which saves waking the warden; False if that has something to do, too."""
+        signum = warden.SIGNALS.get(op)
+        if op == Op.KILL and not tree.children(self.living[worker] or 0):
+            signum = signal.SIGKILL  # else it is first stopped, with its descendants, so that none sees its death
+        if signum is None:
+            return False
+        with suppress(ProcessLookupError):  # it is about to be reaped
+            signal.pidfd_send_signal(pidfd, signum)
+        return op != Op.KILL
 
     # --- news --------------------------------------------------------------------------------
 
@@ -182,23 +194,32 @@ class WardenLauncher:
             if got is None:
                 yield from self._lost()
                 return
-            (op, who, value), _ = got
+            (op, who, value), fds = got
             if op == Op.BORN and who in self.living:
                 self.living[who] = value
+                if fds:
+                    self._pidfds[who] = fds[0]
                 yield Born(who, value)
             elif op == Op.EXITED and who in self.living:
-                del self.living[who]
+                self._forget(who)
                 code = os.waitstatus_to_exitcode(value)
                 yield Gone(who, code, code == -signal.SIGKILL)
             elif op == Op.FAILED and who in self.living:
-                del self.living[who]
+                self._forget(who)
                 yield NotBorn(who, OSError(value, os.strerror(value)))
+
+    def _forget(self, worker: int) -> None:
+        """Forget a worker that is gone."""
+        del self.living[worker]
+        if worker in self._pidfds:
+            os.close(self._pidfds.pop(worker))
 
     def _lost(self) -> Iterator[News]:
         """Clean up after a warden that was killed: the kernel has killed its workers, we end what they left."""
         yield Lost()
         lost = dict(self.living)
-        code = self.end()
+        code = self._end_warden()
+        self.end()
         killed = marks.kill_all(self.marks)
         tree.reap_as_init(killed | {pid for pid in lost.values() if pid is not None})
         # A warden that was killed says nothing about the next one; one that ended by itself does.
@@ -216,127 +237,9 @@ class WardenLauncher:
         return None
 
 
-class ForkLauncher(WardenLauncher):
-    """The same, but the warden is a fork of this process, and so are its workers.
-
-    Must be started before the reactor's thread, for the sake of a clean copy.
-    """
-
-    eager = True
-
-    def __init__(self, setup: Setup, context: BaseContext) -> None:
-        super().__init__(setup)
-        self._context = context
-        setup.inherited = True
-
-    def _start_warden(self, ours: socket.socket, theirs: socket.socket) -> BaseProcess:
-        context: Any = self._context
-        process: BaseProcess = context.Process(
-            target=warden.fork_main,
-            args=(theirs, ours.fileno(), os.getpid(), self.setup, self.marks.start),
-            name=f"{self.setup.name}-warden",
-        )
-        process.start()
-        return process
-
-    def first_frame(self) -> bytes:
-        return b""
-
-
-class ContextLauncher(WardenLauncher):
-    """Workers are processes of a multiprocessing context; the warden only guards them."""
-
-    guards = True
-
-    def __init__(self, setup: Setup, context: BaseContext) -> None:
-        super().__init__(setup)
-        self._context = context
-        self._processes: dict[int, BaseProcess] = {}
-        self._pidfds: dict[int, int] = {}  # of those that are our own children
-        setup.inherited = True  # the context sets up `__main__` and the paths itself
-
-    def spawn(self, worker: int, sock: socket.socket, page_fd: int) -> None:
-        context: Any = self._context
-        control, mark = self.control, marks.one(self.marks, worker).start
-        assert control is not None
-        process: BaseProcess = context.Process(
-            target=_context_main,
-            args=(_Duplicate(sock.fileno()), _Duplicate(page_fd), _Duplicate(control.sock.fileno()), mark, self.setup),
-            name=f"{self.setup.name}-{worker}",
-        )
-        try:
-            process.start()
-        except AssertionError as error:  # "daemonic processes are not allowed to have children"
-            raise OSError(errno.EPERM, f"{error}; leave mp_context out, then a pool works here, too") from None
-        assert process.pid is not None
-        self._processes[worker] = process
-        self.living[worker] = process.pid
-        if self._context.get_start_method() == "spawn":
-            with suppress(OSError):
-                self._pidfds[worker] = os.pidfd_open(process.pid)
-        with suppress(OSError):
-            _guard(control, process.pid)
-
-    def first_frame(self) -> bytes:
-        return b""
-
-    def deliver(self, op: Op, worker: int) -> None:
-        pid = self.living.get(worker)
-        if pid is not None and self._processes[worker].exitcode is None:
-            warden.carry_out(op, pid)
-
-    def sentinels(self) -> dict[int, int]:
-        # The sentinel of a spawned process is the end of a pipe, which whatever its task forked holds open;
-        # that of the fork server's is written to.
-        return {self._pidfds.get(worker, process.sentinel): worker for worker, process in self._processes.items()}
-
-    def reap(self, worker: int) -> News | None:
-        process = self._processes.get(worker)
-        if process is None:
-            return None
-        code = process.exitcode
-        if code is None:
-            process.join(1.0)  # its pipe ends a little before itself
-            code = process.exitcode
-        if code is None:
-            return None
-        if worker in self._pidfds:
-            os.close(self._pidfds.pop(worker))
-        del self._processes[worker], self.living[worker]
-        process.close()
-        if code != 0:
-            marks.kill_all(marks.one(self.marks, worker))  # a worker that ends well may leave processes
-        return Gone(worker, code, code == -signal.SIGKILL)
-
-    def end(self) -> int | None:
-        code = super().end()
-        while self._pidfds:
-            os.close(self._pidfds.popitem()[1])
-        return code
-
-    def _lost(self) -> Iterator[News]:
-        """A guard that was killed is replaced; the workers are not its children and live on."""
-        yield Lost()
-        living = dict(self.living)
-        super().end()
-        self.living = living
-        control = self.start()
-        for pid in living.values():
-            with suppress(OSError):
-                _guard(control, pid or 0)
-
-
-def _guard(control: Control, pid: int) -> None:
-    """Have the process ended when the parent is gone.
-
-    Raises:
-        OSError: it has ended, or the guard has.
-    """
-    pidfd = os.pidfd_open(pid)
-    try:
-        control.send(Op.GUARD, 0, pid, fds=(pidfd,))
-    finally:
-        os.close(pidfd)
+def _likely(setup: Setup) -> tuple[str, ...]:
+    """Return what most workers will import with the main script: the pool's class. Their warden does it once for all."""
+    return () if setup.main_name is None and setup.main_path is None else ("stoppable.executor",)
 
 
 def _executable() -> str:
@@ -344,57 +247,3 @@ def _executable() -> str:
     from multiprocessing.spawn import get_executable
 
     return os.fsdecode(get_executable())
-
-
-class _Duplicate:
-    """A descriptor that travels in a process's arguments, by whatever way its context has."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def __getstate__(self) -> Any:
-        from multiprocessing.reduction import DupFd
-
-        return DupFd(self._fd)
-
-    def __setstate__(self, travelled: Any) -> None:
-        self._fd = travelled.detach()
-
-    def detach(self) -> int:
-        os.set_inheritable(self._fd, False)  # it came through an exec, and must not go on through another
-        return self._fd
-
-
-def _context_main(sock: _Duplicate, page: _Duplicate, control: _Duplicate, mark: int, setup: Setup) -> None:
-    """Be a worker in a process that a multiprocessing context has started."""
-    marks.put(mark)
-    if not _is_guarded(Control(socket.socket(fileno=control.detach()))):
-        os._exit(1)  # the parent is gone; or the guard alone, then the pool starts another worker, too
-    work(socket.socket(fileno=sock.detach()), page.detach(), setup)
-
-
-def _is_guarded(control: Control) -> bool:
-    """Say to the guard that it shall end this process with the parent; False if there is no guard any more.
-
-    The parent says it, too, as soon as it has our process id; but it can be killed before.
-    """
-    try:
-        _guard(control, os.getpid())
-        end = time.monotonic() + _GUARD_WAIT_S
-        while control.waiting and time.monotonic() < end:
-            select.select([], [control.sock], [], 1.0)
-            control.flush()
-        return not control.waiting
-    except OSError:
-        return False
-    finally:
-        control.close()
-
-
-def launcher(setup: Setup, context: BaseContext | None) -> WardenLauncher:
-    """Return the launcher for *context*; None is our own way."""
-    if context is None:
-        return WardenLauncher(setup)
-    if context.get_start_method() == "fork":
-        return ForkLauncher(setup, context)
-    return ContextLauncher(setup, context)

@@ -37,6 +37,7 @@ from stoppable.shell.watch import Watch
 
 log = logging.getLogger("stoppable")
 _MAIL = 128  # at most so much in one turn: the workers are not to wait until a flood is over
+_NEAR_S = 0.001  # most tasks that look at their flag in a loop answer within a fifth of it
 _LOOKED_THROUGH = 64  # mail; where there is more, the machine is not far away
 Mail = tuple[Event, "Task | None"] | Callable[[], object]
 
@@ -272,6 +273,10 @@ class Reactor:
 
     def _turn(self) -> None:
         self.watch.wait(self._patience())
+        if self._mail and self._answer_is_near():
+            # With the answer, there is nothing left to decide; without it, recalls, probes and deadlines.
+            self._fall_asleep()
+            self.watch.wait(_NEAR_S)
         self._sleep = 0
         if self._mail:
             self._take_mail()
@@ -285,14 +290,23 @@ class Reactor:
 
     def _patience(self) -> float | None:
         """Return how long to sleep; from here on, whoever posts mail wakes us."""
-        self._slept += 1
-        self._sleep = self._slept
+        self._fall_asleep()
         if self._mail or self.hands.verdicts.waiting:
             return 0.0
         due = self.machine.deadline()
         if self._insistence:
             due = min(each for each in (due, self._insistence.due()) if each is not None)
         return None if due is None else max(0.0, due - time.monotonic())
+
+    def _fall_asleep(self) -> None:
+        self._slept += 1
+        self._sleep = self._slept
+
+    def _answer_is_near(self) -> bool:
+        """Say whether all our mail is the stop of a task that has been asked, and looks whether it was."""
+        if len(self._mail) > 1 or callable(mail := self._mail[0]):
+            return False
+        return isinstance(mail[0], Stop) and self.hands.delivery.answers_soon(mail[0].task)
 
     def _take_mail(self) -> None:
         for _ in range(min(len(self._mail), _MAIL)):

@@ -34,6 +34,9 @@ from stoppable.worker import start
 _ORPHANS_S = 5.0
 _LOOK_MS = 100
 _DEATH_S = 0.004  # most killed processes are gone by then, if a CPU is free for them
+_HANDLES = 64  # so many workers are signalled by the parent itself, which has a descriptor more for each
+# Those of the orders that are one signal to the worker alone.
+SIGNALS: dict[int, int] = {Op.INTERRUPT: signal.SIGINT, Op.STACK: start.STACK_SIGNAL, Op.DUMP: start.DUMP_SIGNAL}
 
 
 class Newborn(NamedTuple):
@@ -156,10 +159,25 @@ class Warden:
                 return self._be_born(sock_fd, page_fd)
             self.workers[worker] = pid
             self.ids[pid] = worker
-            self._tell(Op.BORN, worker, pid)
+            self._announce(worker, pid)
         os.close(sock_fd)
         os.close(page_fd)
         return None
+
+    def _announce(self, worker: int, pid: int) -> None:
+        """Tell the parent of a newborn, with a handle of it if it is one of a few, and such is to be had and to be sent."""
+        pidfd: int | None = None
+        try:
+            if len(self.workers) <= _HANDLES:
+                pidfd = os.pidfd_open(pid)
+                self._tell(Op.BORN, worker, pid, (pidfd,))
+                return
+        except OSError:  # nothing was sent
+            pass
+        finally:
+            if pidfd is not None:
+                os.close(pidfd)
+        self._tell(Op.BORN, worker, pid)
 
     def _be_born(self, sock_fd: int, page_fd: int) -> Newborn:
         signal.set_wakeup_fd(-1)
@@ -175,9 +193,9 @@ class Warden:
             self.guarded[pidfd] = pid
             self.poll.register(pidfd, select.POLLIN)
 
-    def _tell(self, op: Op, who: int, value: int) -> None:
+    def _tell(self, op: Op, who: int, value: int, fds: tuple[int, ...] = ()) -> None:
         try:
-            self.control.send(op, who, value)
+            self.control.send(op, who, value, fds)
             while self.control.waiting:  # the parent is slow: nothing is more urgent than not losing this
                 if select.select(self.parents_end, [self.control.sock], [], 1.0)[0]:
                     self._end()  # a fork of the parent holds the other end, which nobody reads any more
@@ -294,16 +312,12 @@ class Warden:
 
 def carry_out(op: int, pid: int) -> None:
     """Do to the worker *pid*, which cannot have been reaped, what *op* says."""
-    if op == Op.INTERRUPT:
-        tree.send(pid, signal.SIGINT)
+    if (signum := SIGNALS.get(op)) is not None:
+        tree.send(pid, signum)
     elif op == Op.TERMINATE:
         tree.terminate(pid)
     elif op == Op.KILL:
         tree.kill(pid)
-    elif op == Op.STACK:
-        tree.send(pid, start.STACK_SIGNAL)
-    elif op == Op.DUMP:
-        tree.send(pid, start.DUMP_SIGNAL)
     elif op == Op.SUSPEND:
         tree.suspend(pid)
     elif op == Op.CONTINUE:
@@ -320,7 +334,7 @@ def _hear_no_signals() -> None:
         signal.signal(signum, signal.SIG_IGN)
 
 
-def main(control_fd: int, parent: int, of_pool: range, guards: bool) -> None:
+def main(control_fd: int, parent: int, of_pool: range, guards: bool, likely: tuple[str, ...] = ()) -> None:
     """Be the warden of a pool in a fresh interpreter; in each fork, be its worker. Never returns.
 
     Args:
@@ -328,6 +342,7 @@ def main(control_fd: int, parent: int, of_pool: range, guards: bool) -> None:
         parent: its process id.
         of_pool: the pool's marks.
         guards: whether the workers are started by others, and are only to be ended.
+        likely: modules that most workers need, loaded once for all of them. None starts a thread.
     """
     sock = socket.socket(fileno=control_fd)
     _hear_no_signals()
@@ -335,6 +350,11 @@ def main(control_fd: int, parent: int, of_pool: range, guards: bool) -> None:
     start.name_process("stoppable-ward")
     if not guards:
         marks.put(of_pool.start)
+    for name in likely:
+        try:
+            __import__(name)
+        except Exception:  # a worker that needs it imports it itself, or says why it cannot
+            pass
     serve(sock, parent, None, of_pool if guards else range(0))
 
 

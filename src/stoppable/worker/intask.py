@@ -2,10 +2,9 @@
 
 They act on the innermost scope too (`worker/scopes.py`), in a task and outside one.
 
-`check` is meant for innermost loops. It must stay two calls of C methods and a branch; whatever costs
-more belongs behind that branch. So the current task is kept in module globals, which the loop sets: a
-worker runs one task at a time. And that the task has looked is noted at its first look only, unless a
-watchdog wants to know of each: the store costs more than all the rest.
+`check` is meant for innermost loops. It must stay two calls of C methods and a branch; whatever costs more belongs behind that
+branch. So the current task is kept in module globals, which the loop sets: a worker runs one task at a time. And that the task
+has looked is noted at its first look only, unless a watchdog wants to know of each: the store costs more than all the rest.
 """
 
 import _thread
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from stoppable.parcel import Part
 
 __all__ = ["beat", "check", "current_token", "progress", "publish", "shield", "sleep"]
-
-
 _NO_CONTEXT: Mapping[str, Any] = {}  # a plain one, which pickles
 
 
@@ -49,6 +46,7 @@ class Running:
     tracked = False  # track() says how far it is
     given: str | None = None  # the name that it was given
     watched = False  # by a watchdog, to which each look is a sign of life
+    _reason: StopReason | None = None
 
     def __init__(self, task: int, function: object, page: Page, gate: Gate, say: "Callable[..., None]") -> None:
         self.id, self.function, self.page, self.gate, self._say = task, function, page, gate, say
@@ -62,22 +60,24 @@ class Running:
         """Say something to the parent that answers nothing."""
         self._say(kind, body, self.id)
 
+    def told(self) -> bool:
+        """Say whether the parent has asked for this task's stop."""
+        return self.page.asked.is_set() and self.page.forget_stale_ask(self.id)
+
     def asked(self) -> bool:
         """Say whether this task's stop was asked for, by whichever way."""
-        if self.page.asked.is_set() and self.page.forget_stale_ask(self.id):
-            return True
-        if self.token is not None:
-            return self.token.is_set()
-        return any(token.is_set() for token in self.tokens)
+        return self.told() or any(token.is_set() for token in self.heeded())
+
+    def heeded(self) -> "tuple[StopToken, ...]":
+        """Return the tokens whose stop is this task's: its own was made from all others."""
+        return self.tokens if self.token is None else (self.token,)
 
     def reason(self) -> StopReason | None:
         """Return why, or None while nobody asked."""
-        if self.page.asked.is_set() and self.page.forget_stale_ask(self.id):
-            return self.page.reason()
-        for token in (self.token, *self.tokens):
-            if token is not None and token.is_set():
-                return token.reason
-        return None
+        if self._reason is None:
+            others = (token.reason for token in self.heeded() if token.is_set())
+            self._reason = self.page.reason() if self.told() else next(others, None)
+        return self._reason
 
 
 # What `check` calls: the flag in the task's page (before it, `_look`), and those of tokens, if there are any; `bool` is
@@ -127,7 +127,7 @@ def _flags() -> Callable[[], bool]:
     """Return what says whether a token is set, of the task or of a scope; for who holds the lock."""
     task, tokens = _task, _scopes
     if task is not None:
-        tokens = (*((task.token,) if task.token is not None else task.tokens), *tokens)
+        tokens = (*task.heeded(), *tokens)
     match tokens:
         case []:
             return bool
@@ -261,7 +261,7 @@ def _wait(task: Running, scope: "StopToken | None", seconds: float, *more: "Word
         words += scope._sources()  # those of the task's token among them
         seconds = min(seconds, max(0.0, scope._deadline - time.monotonic()))
     else:
-        for token in (task.token,) if task.token is not None else task.tokens:
+        for token in task.heeded():
             words += token._sources()
     wait_any(words, None if math.isinf(seconds) else seconds)
 

@@ -227,7 +227,7 @@ class Loop:
         if error is None:
             self._answer_value(task.id, value)
         elif task.asked() and _is_stop_of(task, error):
-            self._answer(Kind.STOPPED, pack_stop(task.reason(), error), task.id)
+            self._answer_stopped(task, error)
         else:
             self._answer_error(task.id, error, task)
         page.u64[pages.CURRENT_TASK] = 0
@@ -285,6 +285,12 @@ class Loop:
             self._answer_error(task, error, None)
             return
         self._answer(Kind.VALUE, body, task)
+
+    def _answer_stopped(self, task: intask.Running, error: BaseException) -> None:
+        reason = task.reason()
+        # Why the parent has asked, it knows; and if time was up, it has asked for the stack, which may not have come.
+        known = task.told() and reason is not None and reason.kind is not StopKind.DEADLINE
+        self._answer(Kind.STOPPED, b"" if known else pack_stop(reason, error), task.id)
 
     def _answer_error(self, task: int, error: BaseException, running: "intask.Running | None") -> None:
         import traceback  # for a tenth of a worker's start, and most tasks never need it
