@@ -7,11 +7,14 @@ Pickles are only ever read from our own processes. Plain pickle is tried first: 
 faster, and it fails where by-value pickling is needed (lambdas, functions made in a notebook).
 """
 
+import functools
+import io
 import mmap
 import pickle
 import socket
 import struct
 import sys
+from collections import ChainMap
 from collections.abc import Callable, MutableSequence
 from contextlib import suppress
 from enum import IntEnum
@@ -25,6 +28,7 @@ CHUNK_BYTES = 1 << 16
 # Above any real body; a head that names more is not ours, and is refused before memory is taken for it.
 MAX_BODY_BYTES = 1 << 40
 MAX_SAID_BYTES = 1 << 20  # of what is said besides an answer; a longer text is cut
+_PIPE = b"multiprocessing.connection"  # is in the pickle of a pipe's end, of which plain pickle takes only the number
 # Up to here, memory for a body is taken at once. A longer one takes it as its bytes come: a head alone,
 # which a broken worker can send, must not cost the parent a terabyte.
 _AT_ONCE_BYTES = 1 << 24
@@ -200,7 +204,7 @@ def dumps(
     beside: "list[memoryview] | None" = None,
     inside: "Callable[[PickleBuffer], bool] | None" = None,
 ) -> bytes:
-    """Pickle *value*: plainly if that can be, else with cloudpickle.
+    """Pickle *value*: plainly if that can be, else as multiprocessing does, else with cloudpickle.
 
     Args:
         by_value: pickle what `__main__` defines by value, since the reader cannot import it.
@@ -208,25 +212,51 @@ def dumps(
         beside: what *inside* has kept out; emptied when the pickling begins anew.
 
     Raises:
-        Exception: neither way works; it is the plain way's error, whose text names the culprit.
+        Exception: no way works; it is the plain way's error, whose text names the culprit.
     """
     try:
         raw = pickle.dumps(value, 5, buffer_callback=inside)
+        if _PIPE in raw:
+            raw = _forking(value, beside, inside)
     except Exception as plain:
-        try:
-            return _cloud(value, beside, inside)
-        except Exception:
-            raise plain from None
+        for way in (_forking, _cloud):
+            try:
+                return way(value, beside, inside)
+            except Exception:
+                continue
+        raise plain from None
     # Whatever refers to `__main__` names it. Most values do not, and by value they would cost ten times as much.
     return _cloud(value, beside, inside) if by_value and b"__main__" in raw else raw
 
 
-def _cloud(value: Any, beside: "list[memoryview] | None", inside: "Callable[[PickleBuffer], bool] | None") -> bytes:
-    import cloudpickle
+def _forking(value: Any, beside: "list[memoryview] | None", inside: "Callable[[PickleBuffer], bool] | None") -> bytes:
+    """Pickle what holds a pipe's end or a socket: this process keeps a copy of it for who unpickles that."""
+    from multiprocessing.reduction import ForkingPickler
 
     if beside is not None:
         beside.clear()
-    return bytes(cloudpickle.dumps(value, 5, buffer_callback=inside))
+    file = io.BytesIO()
+    ForkingPickler(file, 5, True, inside).dump(value)
+    return file.getvalue()
+
+
+def _cloud(value: Any, beside: "list[memoryview] | None", inside: "Callable[[PickleBuffer], bool] | None") -> bytes:
+    if beside is not None:
+        beside.clear()
+    file = io.BytesIO()
+    _cloud_pickler()(file, 5, buffer_callback=inside).dump(value)
+    return file.getvalue()
+
+
+@functools.cache
+def _cloud_pickler() -> Any:
+    """Return cloudpickle's pickler, which here can pickle what multiprocessing's can."""
+    from multiprocessing.reduction import ForkingPickler
+
+    import cloudpickle
+
+    tables = cloudpickle.Pickler.dispatch_table, ForkingPickler(io.BytesIO()).dispatch_table
+    return type("Pickler", (cloudpickle.Pickler,), {"dispatch_table": ChainMap(*tables)})
 
 
 loads = pickle.loads

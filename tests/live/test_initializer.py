@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import chores
+import shared
 from stoppable import ProcessPoolExecutor, WorkerStartError
 
 METHODS = ("none", "fork", "spawn", "forkserver")
@@ -113,3 +114,20 @@ def test_an_initializer_that_starts_to_fail_later_breaks_the_pool_with_a_clear_e
 def _fails_if(path: str) -> None:
     if chores.exists(path):
         raise RuntimeError("now it fails")
+
+
+@pytest.mark.slow
+def test_a_lock_in_the_initargs_of_a_pool_without_a_context_says_which_context_is_needed() -> None:
+    """Behaviour 107."""
+    lock = multiprocessing.get_context("fork").Lock()
+    with ProcessPoolExecutor(1, initializer=chores.double, initargs=(lock,)) as pool:
+        with pytest.raises(WorkerStartError, match=r"mp_context=multiprocessing.get_context\('fork'\)"):
+            pool.submit(chores.pid).result(60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_a_lock_reaches_the_workers_of_its_context(method: str) -> None:
+    context = _context(method)
+    with ProcessPoolExecutor(1, context, initializer=shared.keep, initargs=(context.Lock(),)) as pool:
+        assert pool.submit(shared.locks_kept).result(60)

@@ -87,6 +87,42 @@ def test_the_initializer_may_be_of_a_main_script_that_no_worker_can_import(tmp_p
     assert (ended.stdout, ended.stderr, ended.returncode) == ("7\n", "", 0)
 
 
+ASKING = """
+import multiprocessing as mp, os, sys
+import stoppable
+
+def facts():
+    parent = mp.parent_process()
+    return mp.current_process().name, mp.current_process()._identity[0], parent.pid, parent.name, parent.is_alive()
+
+AT_IMPORT = mp.parent_process() is not None and facts()
+
+def ask():
+    return os.getpid(), AT_IMPORT, facts(), mp.get_start_method(), bytes(mp.current_process().authkey)
+
+if __name__ == '__main__':
+    mp.set_start_method('spawn')
+    context = mp.get_context(sys.argv[1]) if sys.argv[1:] else None
+    with stoppable.ProcessPoolExecutor(1, context, name='pool') as pool:
+        worker, at_import, later, method, key = pool.submit(ask).result()
+    name, number, pid, parent, alive = later
+    if context is None:
+        assert at_import == later, (at_import, later)
+    assert number in (1, 2), number  # one is spare
+    assert (name, pid, parent, alive) == (f'pool-{worker}', os.getpid(), 'MainProcess', True), later
+    assert (method, key) == ('spawn', bytes(mp.current_process().authkey)), method
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [[], ["fork"]], ids=["none", "fork"])
+def test_a_worker_looks_like_a_process_that_multiprocessing_has_started(method: list[str], tmp_path: Path) -> None:
+    """Behaviour 154. Also while the main script is run again: some modules do another thing in a "MainProcess"."""
+    (tmp_path / "prog.py").write_text(ASKING)
+    ended = _run("prog.py", *method, cwd=tmp_path)
+    assert (ended.stderr, ended.returncode) == ("", 0)
+
+
 @pytest.mark.slow
 def test_a_script_without_the_guard_says_what_is_missing_and_starts_no_storm(tmp_path: Path) -> None:
     """Behaviour 110."""

@@ -17,7 +17,12 @@ STORM = """workers cannot be started: several in a row ended before they were re
 If this is a script, check that it makes its pool under `if __name__ == '__main__':`, since each worker imports it."""
 
 
+_INHERITED = "with mp_context=multiprocessing.get_context('fork') they can be initargs, with a lock or queue of another context that one"
+
+
 def advice(error: BaseException) -> str:
     """Return what to do about *error*, to be put behind its text; nothing if we do not know."""
     found = _ADVICE.get(error.errno or 0) if isinstance(error, OSError) else None
+    if isinstance(error, RuntimeError) and "through inheritance" in str(error):
+        found = _INHERITED  # multiprocessing's own words for its locks, queues and shared values
     return f" ({found})" if found else ""

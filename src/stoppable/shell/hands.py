@@ -106,7 +106,7 @@ class Hands:
         try:
             first = self._launcher.first_frame()
         except Exception as error:
-            self.broken = f"the initializer and its arguments do not pickle: {error}"
+            self.broken = f"the initializer and its arguments do not pickle: {error}{advice(error)}"
             self._reactor.later(ev.BootFailed(action.worker))
             self._launcher.deliver(Op.KILL, worker)
             return

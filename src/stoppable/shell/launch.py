@@ -174,8 +174,10 @@ class WardenLauncher:
             signum = signal.SIGKILL  # else it is first stopped, with its descendants, so that none sees its death
         if signum is None:
             return False
-        with suppress(ProcessLookupError):  # it is about to be reaped
+        try:
             signal.pidfd_send_signal(pidfd, signum)
+        except OSError:  # it is about to be reaped; or whatever: the warden can do it
+            return False
         return op != Op.KILL
 
     # --- news --------------------------------------------------------------------------------
@@ -238,8 +240,9 @@ class WardenLauncher:
 
 
 def _likely(setup: Setup) -> tuple[str, ...]:
-    """Return what most workers will import with the main script: the pool's class. Their warden does it once for all."""
-    return () if setup.main_name is None and setup.main_path is None else ("stoppable.executor",)
+    """Return what all workers import, and most with the main script: the pool's class. Their warden does it once for all."""
+    scripted = setup.main_name is not None or setup.main_path is not None
+    return ("multiprocessing.process", *(("stoppable.executor",) if scripted else ()))
 
 
 def _executable() -> str:

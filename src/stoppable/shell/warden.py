@@ -42,6 +42,7 @@ SIGNALS: dict[int, int] = {Op.INTERRUPT: signal.SIGINT, Op.STACK: start.STACK_SI
 class Newborn(NamedTuple):
     """What a forked worker needs to begin."""
 
+    worker: int
     sock: socket.socket
     page_fd: int
 
@@ -156,7 +157,7 @@ class Warden:
             self._tell(Op.FAILED, worker, error.errno or errno.EAGAIN)
         else:
             if pid == 0:
-                return self._be_born(sock_fd, page_fd)
+                return self._be_born(worker, sock_fd, page_fd)
             self.workers[worker] = pid
             self.ids[pid] = worker
             self._announce(worker, pid)
@@ -179,13 +180,13 @@ class Warden:
                 os.close(pidfd)
         self._tell(Op.BORN, worker, pid)
 
-    def _be_born(self, sock_fd: int, page_fd: int) -> Newborn:
+    def _be_born(self, worker: int, sock_fd: int, page_fd: int) -> Newborn:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.control.close()
         for fd in self.fds:
             os.close(fd)
-        return Newborn(socket.socket(fileno=sock_fd), page_fd)
+        return Newborn(worker, socket.socket(fileno=sock_fd), page_fd)
 
     def _guard(self, pid: int, pidfds: list[int]) -> None:
         """Note whom to end with the parent: the parent and the process itself say it, whoever comes first."""
@@ -367,7 +368,7 @@ def serve(sock: socket.socket, parent: int, setup: object, strays: range = range
     assert setup is None or isinstance(setup, Setup)
     warden = os.getpid()
     newborn = Warden(Control(sock), parent, strays).run()
-    worker.work(newborn.sock, newborn.page_fd, setup, watcher=warden)
+    worker.work(newborn.sock, newborn.page_fd, setup, watcher=warden, number=newborn.worker)
 
 
 def fork_main(sock: socket.socket, parent_sock_fd: int, parent: int, setup: object, mark: int) -> None:

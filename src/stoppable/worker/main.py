@@ -23,7 +23,14 @@ from stoppable.worker.setup import Setup
 _KILL_WAIT_S = 1.0
 
 
-def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watcher: int | None = None) -> None:
+def work(
+    sock: socket.socket,
+    page_fd: int,
+    setup: Setup | None = None,
+    *,
+    watcher: int | None = None,
+    number: int | None = None,
+) -> None:
     """Be a worker until told to leave, then end this process. Never returns.
 
     Args:
@@ -31,6 +38,7 @@ def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watch
         page_fd: the file of the shared page; closed here.
         setup: what to set up, or None to read it from the channel.
         watcher: the process id of our parent, if we must die with it.
+        number: of the worker in its pool; None if it is a process of multiprocessing's, which has one already.
     """
     code = 1
     try:
@@ -45,7 +53,7 @@ def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watch
         os.close(page_fd)
         start.open_gate_to_signals(gate)
         loop = Loop(sock, page, gate, stack_fd)
-        if _boot(loop, setup):
+        if _boot(loop, setup, number):
             if loop.run():
                 code = 0
             else:
@@ -58,7 +66,7 @@ def work(sock: socket.socket, page_fd: int, setup: Setup | None = None, *, watch
         _end(code)
 
 
-def _boot(loop: Loop, setup: Setup | None) -> bool:
+def _boot(loop: Loop, setup: Setup | None, number: int | None) -> bool:
     try:
         if setup is None:
             frame = loop.next_frame()
@@ -68,7 +76,7 @@ def _boot(loop: Loop, setup: Setup | None) -> bool:
         assert isinstance(setup, Setup)
         trust_owner(setup.parent_pid)
         relay.install(loop, setup)
-        setups.apply(setup, relay.own_handlers_only)
+        setups.apply(setup, number, relay.own_handlers_only)
     except BaseException as error:
         import traceback
 

@@ -10,6 +10,7 @@ import os
 import sys
 import types
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from stoppable import wire
@@ -45,6 +46,8 @@ class Setup:
         self.argv: list[str] = []
         self.cwd: str | None = None
         self.authkey: bytes | None = None
+        self.parent_name = "MainProcess"
+        self.start_method: str | None = None  # of the processes that tasks start
         self.main_name: str | None = None
         self.main_path: str | None = None
 
@@ -73,6 +76,8 @@ def describe(name: str, initializer: Callable[..., object] | None, initargs: tup
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         setup.authkey = bytes(process.current_process().authkey)
+        setup.parent_name = process.current_process().name
+        setup.start_method = sys.modules["multiprocessing"].get_start_method(allow_none=True)
     _describe_main(setup)
     return setup
 
@@ -94,12 +99,17 @@ def _describe_main(setup: Setup) -> None:
 importing_main = False
 
 
-def apply(setup: Setup, resembling: Callable[[Setup], object]) -> None:
+def apply(setup: Setup, number: int | None, resembling: Callable[[Setup], object]) -> None:
     """Make this process resemble the parent, call *resembling*, then run the initializer.
+
+    Args:
+        number: what tells the worker from the pool's others; None: multiprocessing has given it one.
 
     Raises:
         BaseException: whatever `__main__` or the initializer raised.
     """
+    if number is not None:
+        _be_a_child(setup, number)
     if not setup.inherited:
         _surround(setup)
         _import_main(setup)
@@ -119,10 +129,26 @@ def _surround(setup: Setup) -> None:
             os.chdir(setup.cwd)
         except OSError:
             pass  # gone meanwhile: not a reason to run nothing
-    if setup.authkey is not None:
-        from multiprocessing.process import current_process
 
-        current_process().authkey = setup.authkey
+
+def _be_a_child(setup: Setup, number: int) -> None:
+    """Look to programs like a process that multiprocessing has started: they ask it for their name, their number, their parent.
+
+    Log records show that name, and some modules do another thing in a "MainProcess".
+    """
+    from multiprocessing import process, set_start_method
+
+    me: Any = process.current_process()
+    me.name, me._identity = f"{setup.name}-{os.getpid()}", (number,)
+    if setup.authkey is not None:
+        me.authkey = setup.authkey
+    if setup.start_method is not None:
+        set_start_method(setup.start_method, force=True)
+    if process.parent_process() is None:
+        with suppress(OSError, AttributeError):  # no descriptor, no pidfd; another Python may have no such class
+            kind: Any = process._ParentProcess  # type: ignore[attr-defined]
+            parent = kind(setup.parent_name, setup.parent_pid, os.pidfd_open(setup.parent_pid))
+            process._parent_process = parent  # type: ignore[attr-defined]
 
 
 def _import_main(setup: Setup) -> None:
