@@ -123,6 +123,55 @@ def test_a_worker_looks_like_a_process_that_multiprocessing_has_started(method: 
     assert (ended.stderr, ended.returncode) == ("", 0)
 
 
+SHARING = """
+import multiprocessing, os, sys
+from multiprocessing.shared_memory import SharedMemory
+import stoppable
+
+def make():
+    made = SharedMemory(create=True, size=100)
+    made.buf[:5] = b'hello'
+    made.close()
+    return os.getpid(), made.name
+
+def read(name):
+    found = SharedMemory(name)
+    text = bytes(found.buf[:5])
+    found.close()
+    return os.getpid(), text
+
+def gone(pid):
+    while os.path.exists(f'/proc/{pid}'):
+        pass
+
+if __name__ == '__main__':
+    context = multiprocessing.get_context(sys.argv[1]) if sys.argv[1:] else None
+    ours = SharedMemory(create=True, size=100)  # of which the standard library starts its tracker
+    ours.buf[:5] = b'world'
+    with stoppable.ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
+        maker, name = pool.submit(make).result()
+        gone(maker)
+        readers = [pool.submit(read, each).result() for each in (name, ours.name, name, ours.name)]
+        for pid, _ in readers:
+            gone(pid)
+    print(*[text.decode() for _, text in readers])
+    for memory in (SharedMemory(name), ours):
+        memory.close()
+        memory.unlink()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method", [[], ["fork"], ["spawn"], ["forkserver"]], ids=["none", "fork", "spawn", "forkserver"]
+)
+def test_shared_memory_outlives_the_workers_that_made_or_opened_it(method: list[str], tmp_path: Path) -> None:
+    """Behaviour 155. Each worker had a resource tracker of its own, which unlinked it with the worker's end."""
+    (tmp_path / "prog.py").write_text(SHARING)
+    ended = _run("prog.py", *method, cwd=tmp_path)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("hello world hello world\n", "", 0)
+
+
 @pytest.mark.slow
 def test_a_script_without_the_guard_says_what_is_missing_and_starts_no_storm(tmp_path: Path) -> None:
     """Behaviour 110."""

@@ -24,10 +24,10 @@ from stoppable.worker.setup import Setup
 
 _STUB = (
     "import os,sys,marshal\n"
-    "parent,path,first,last,guards,likely=marshal.loads(os.read({fd},1<<20))\n"
+    "parent,path,first,last,*more=marshal.loads(os.read({fd},1<<20))\n"
     "sys.path[:]=path\n"
     "from stoppable.shell.warden import main\n"
-    "main({fd},parent,range(first,last),guards,likely)"
+    "main({fd},parent,range(first,last),*more)"
 )
 
 
@@ -83,12 +83,13 @@ class WardenLauncher:
     def _start_warden(self, ours: socket.socket, theirs: socket.socket) -> "subprocess.Popen[bytes] | BaseProcess":
         fd = theirs.fileno()
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
-        of_pool, likely = (self.marks.start, self.marks.stop), () if self.guards else _likely(self.setup)
-        ours.send(marshal.dumps((os.getpid(), sys.path, *of_pool, self.guards, likely)))
+        likely, tracker = ((), None) if self.guards else (_likely(self.setup), _tracker())
+        of_pool = self.marks.start, self.marks.stop
+        ours.send(marshal.dumps((os.getpid(), sys.path, *of_pool, self.guards, likely, tracker)))
         return subprocess.Popen(
             [_executable(), *flags, "-c", _STUB.format(fd=fd)],
             stdin=subprocess.DEVNULL,
-            pass_fds=[fd],
+            pass_fds=[fd] if tracker is None else [fd, tracker],
             start_new_session=True,
         )
 
@@ -243,6 +244,17 @@ def _likely(setup: Setup) -> tuple[str, ...]:
     """Return what all workers import, and most with the main script: the pool's class. Their warden does it once for all."""
     scripted = setup.main_name is not None or setup.main_path is not None
     return ("multiprocessing.process", *(("stoppable.executor",) if scripted else ()))
+
+
+def _tracker() -> int | None:
+    """Return a descriptor of this process's resource tracker, if the program may need one: it is a process of its own."""
+    if "multiprocessing.shared_memory" not in sys.modules:
+        return None
+    from multiprocessing import resource_tracker
+
+    with suppress(OSError):
+        return resource_tracker.getfd()
+    return None
 
 
 def _executable() -> str:

@@ -335,7 +335,14 @@ def _hear_no_signals() -> None:
         signal.signal(signum, signal.SIG_IGN)
 
 
-def main(control_fd: int, parent: int, of_pool: range, guards: bool, likely: tuple[str, ...] = ()) -> None:
+def main(
+    control_fd: int,
+    parent: int,
+    of_pool: range,
+    guards: bool,
+    likely: tuple[str, ...] = (),
+    tracker: int | None = None,
+) -> None:
     """Be the warden of a pool in a fresh interpreter; in each fork, be its worker. Never returns.
 
     Args:
@@ -344,6 +351,7 @@ def main(control_fd: int, parent: int, of_pool: range, guards: bool, likely: tup
         of_pool: the pool's marks.
         guards: whether the workers are started by others, and are only to be ended.
         likely: modules that most workers need, loaded once for all of them. None starts a thread.
+        tracker: a descriptor of the parent's resource tracker, for the workers.
     """
     sock = socket.socket(fileno=control_fd)
     _hear_no_signals()
@@ -356,19 +364,23 @@ def main(control_fd: int, parent: int, of_pool: range, guards: bool, likely: tup
             __import__(name)
         except Exception:  # a worker that needs it imports it itself, or says why it cannot
             pass
-    serve(sock, parent, None, of_pool if guards else range(0))
+    if tracker is not None:
+        os.set_inheritable(tracker, False)  # it came through an exec, and must not go on through another
+    serve(sock, parent, None, of_pool if guards else range(0), tracker)
 
 
-def serve(sock: socket.socket, parent: int, setup: object, strays: range = range(0)) -> None:
+def serve(
+    sock: socket.socket, parent: int, setup: object, strays: range = range(0), tracker: int | None = None
+) -> None:
     """Run the warden's loop; in a forked worker, run the worker with *setup*. Never returns."""
     # Imported before the first fork, so that every worker has them for nothing. None starts a thread.
     from stoppable.worker import main as worker
-    from stoppable.worker.setup import Setup
+    from stoppable.worker.setup import Place, Setup
 
     assert setup is None or isinstance(setup, Setup)
     warden = os.getpid()
     newborn = Warden(Control(sock), parent, strays).run()
-    worker.work(newborn.sock, newborn.page_fd, setup, watcher=warden, number=newborn.worker)
+    worker.work(newborn.sock, newborn.page_fd, setup, watcher=warden, place=Place(newborn.worker, tracker))
 
 
 def fork_main(sock: socket.socket, parent_sock_fd: int, parent: int, setup: object, mark: int) -> None:

@@ -18,7 +18,7 @@ from stoppable.worker import setup as setups
 from stoppable.worker.gate import Gate
 from stoppable.worker.loop import Loop
 from stoppable.worker.page import Page
-from stoppable.worker.setup import Setup
+from stoppable.worker.setup import Place, Setup
 
 _KILL_WAIT_S = 1.0
 
@@ -29,7 +29,7 @@ def work(
     setup: Setup | None = None,
     *,
     watcher: int | None = None,
-    number: int | None = None,
+    place: Place | None = None,
 ) -> None:
     """Be a worker until told to leave, then end this process. Never returns.
 
@@ -38,7 +38,7 @@ def work(
         page_fd: the file of the shared page; closed here.
         setup: what to set up, or None to read it from the channel.
         watcher: the process id of our parent, if we must die with it.
-        number: of the worker in its pool; None if it is a process of multiprocessing's, which has one already.
+        place: in its pool; None if it is a process of multiprocessing's.
     """
     code = 1
     try:
@@ -53,7 +53,7 @@ def work(
         os.close(page_fd)
         start.open_gate_to_signals(gate)
         loop = Loop(sock, page, gate, stack_fd)
-        if _boot(loop, setup, number):
+        if _boot(loop, setup, place):
             if loop.run():
                 code = 0
             else:
@@ -66,7 +66,7 @@ def work(
         _end(code)
 
 
-def _boot(loop: Loop, setup: Setup | None, number: int | None) -> bool:
+def _boot(loop: Loop, setup: Setup | None, place: Place | None) -> bool:
     try:
         if setup is None:
             frame = loop.next_frame()
@@ -76,7 +76,7 @@ def _boot(loop: Loop, setup: Setup | None, number: int | None) -> bool:
         assert isinstance(setup, Setup)
         trust_owner(setup.parent_pid)
         relay.install(loop, setup)
-        setups.apply(setup, number, relay.own_handlers_only)
+        setups.apply(setup, place, relay.own_handlers_only)
     except BaseException as error:
         import traceback
 

@@ -11,9 +11,20 @@ import sys
 import types
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from stoppable import wire
+
+
+class Place(NamedTuple):
+    """What only who has forked a worker can tell it.
+
+    number: of the worker in its pool.
+    tracker: a descriptor of the parent's resource tracker; None: it has none.
+    """
+
+    number: int
+    tracker: int | None
 
 
 class Setup:
@@ -99,17 +110,17 @@ def _describe_main(setup: Setup) -> None:
 importing_main = False
 
 
-def apply(setup: Setup, number: int | None, resembling: Callable[[Setup], object]) -> None:
+def apply(setup: Setup, place: Place | None, resembling: Callable[[Setup], object]) -> None:
     """Make this process resemble the parent, call *resembling*, then run the initializer.
 
     Args:
-        number: what tells the worker from the pool's others; None: multiprocessing has given it one.
+        place: None: the worker is a process of multiprocessing's, which has told it all that.
 
     Raises:
         BaseException: whatever `__main__` or the initializer raised.
     """
-    if number is not None:
-        _be_a_child(setup, number)
+    if place is not None:
+        _be_a_child(setup, place)
     if not setup.inherited:
         _surround(setup)
         _import_main(setup)
@@ -131,19 +142,24 @@ def _surround(setup: Setup) -> None:
             pass  # gone meanwhile: not a reason to run nothing
 
 
-def _be_a_child(setup: Setup, number: int) -> None:
+def _be_a_child(setup: Setup, place: Place) -> None:
     """Look to programs like a process that multiprocessing has started: they ask it for their name, their number, their parent.
 
-    Log records show that name, and some modules do another thing in a "MainProcess".
+    Log records show that name, and some modules do another thing in a "MainProcess". And a tracker of the worker's own would
+    unlink, at the worker's end, shared memory that others still use.
     """
     from multiprocessing import process, set_start_method
 
     me: Any = process.current_process()
-    me.name, me._identity = f"{setup.name}-{os.getpid()}", (number,)
+    me.name, me._identity = f"{setup.name}-{os.getpid()}", (place.number,)
     if setup.authkey is not None:
         me.authkey = setup.authkey
     if setup.start_method is not None:
         set_start_method(setup.start_method, force=True)
+    if place.tracker is not None:
+        from multiprocessing import resource_tracker
+
+        resource_tracker._resource_tracker._fd = place.tracker  # type: ignore[attr-defined]  # as a spawned process does
     if process.parent_process() is None:
         with suppress(OSError, AttributeError):  # no descriptor, no pidfd; another Python may have no such class
             kind: Any = process._ParentProcess  # type: ignore[attr-defined]
