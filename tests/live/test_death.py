@@ -31,7 +31,7 @@ def test_a_guard_that_starts_after_the_parents_end_still_ends_whom_it_was_told_t
         pidfd = os.pidfd_open(guarded.pid)
         Control(ours).send(Op.GUARD, 0, guarded.pid, fds=(pidfd,))
         os.close(pidfd)
-        program = f"from stoppable.shell.warden import main; main({theirs.fileno()}, {parent.pid}, range(0), True)"
+        program = f"from stoppable.shell.warden_main import main; main({theirs.fileno()}, {parent.pid}, range(0), True)"
         path = os.pathsep.join(sys.path)
         guard = subprocess.Popen(
             [sys.executable, "-c", program], pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": path}

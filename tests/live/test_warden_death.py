@@ -21,12 +21,12 @@ def test_a_warden_that_dies_while_a_newborn_holds_its_socket_is_missed_and_the_n
     halt, born = tmp_path / "halt", tmp_path / "born"
     be_born = Warden._be_born
 
-    def slow_birth(self: Warden, sock_fd: int, page_fd: int) -> Newborn:
+    def slow_birth(self: Warden, worker: int, sock_fd: int, page_fd: int) -> Newborn:
         if halt.exists():
             halt.unlink()
             say(born)
             os.kill(os.getpid(), signal.SIGSTOP)
-        return be_born(self, sock_fd, page_fd)
+        return be_born(self, worker, sock_fd, page_fd)
 
     monkeypatch.setattr(Warden, "_be_born", slow_birth)  # the warden is a fork of this process
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:

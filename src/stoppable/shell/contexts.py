@@ -19,7 +19,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from stoppable.shell import marks, warden
+from stoppable.shell import marks, warden, warden_main
 from stoppable.shell.control import Control, Op
 from stoppable.shell.launch import WardenLauncher
 from stoppable.shell.news import Gone, Lost, News
@@ -45,7 +45,7 @@ class ForkLauncher(WardenLauncher):
     def _start_warden(self, ours: socket.socket, theirs: socket.socket) -> BaseProcess:
         context: Any = self._context
         process: BaseProcess = context.Process(
-            target=warden.fork_main,
+            target=warden_main.fork_main,
             args=(theirs, ours.fileno(), os.getpid(), self.setup, self.marks.start),
             name=f"{self.setup.name}-warden",
         )

@@ -26,7 +26,7 @@ _STUB = (
     "import os,sys,marshal\n"
     "parent,path,first,last,*more=marshal.loads(os.read({fd},1<<20))\n"
     "sys.path[:]=path\n"
-    "from stoppable.shell.warden import main\n"
+    "from stoppable.shell.warden_main import main\n"
     "main({fd},parent,range(first,last),*more)"
 )
 
