@@ -31,6 +31,7 @@ _STUB = (
 )
 
 
+_POOL = "stoppable.executor"
 _FAILED = (
     "no worker could be started: the pool's warden, from which they are forked, ended with exit code {code}; "
     "its own message is on stderr. It is started as `{executable} -c ...` and must find this package there"
@@ -241,9 +242,21 @@ class WardenLauncher:
 
 
 def _likely(setup: Setup) -> tuple[str, ...]:
-    """Return what all workers import, and most with the main script: the pool's class. Their warden does it once for all."""
+    """Return what all workers import, and those of a script that has the pool's class. Their warden does it once."""
     scripted = setup.main_name is not None or setup.main_path is not None
-    return ("multiprocessing.process", *(("stoppable.executor",) if scripted else ()))
+    return ("multiprocessing.process", *((_POOL,) if scripted and _is_imported() else ()))
+
+
+def _is_imported() -> bool:
+    """Say whether a module of the program's has the pool's class: then a worker that runs the main script again has it, too."""
+    name = "ProcessPoolExecutor"
+    ours = getattr(sys.modules.get(_POOL), name, None)
+    others = [
+        getattr(module, "__dict__", {})
+        for key, module in list(sys.modules.items())
+        if key.partition(".")[0] != "stoppable"
+    ]
+    return ours is not None and any(names.get(name) is ours for names in others)
 
 
 def _tracker() -> int | None:
