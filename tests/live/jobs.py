@@ -72,6 +72,15 @@ def fail_after(path: str, text: str) -> NoReturn:
     raise ValueError(text)
 
 
+def give_token(begun: str) -> None:
+    """Give the task's token away, then look whether it is to stop, by `check`."""
+    stoppable.publish(stoppable.current_token())
+    say(begun)
+    while True:
+        stoppable.check()
+        time.sleep(0.001)
+
+
 def wait_until_there(path: str) -> str:
     """Wait for a file, asking nobody; return what is in it."""
     return await_file(path, 60)

@@ -92,6 +92,28 @@ def test_tasks_that_look_are_asked_though_the_pools_thread_is_held_up_by_a_callb
             assert future.report.rungs[0][1] >= (error.reason.at if error.reason else 0)
 
 
+def test_a_token_that_a_task_has_given_away_is_set_though_the_task_answers_before_the_machine_asks(tmp_path: Path) -> None:
+    """Behaviour 150. The worker sets it then."""
+    begun, go = str(tmp_path / "begun"), str(tmp_path / "go")
+    held, let_go = threading.Event(), threading.Event()
+    with running(2) as pool:
+        future = pool.submit(jobs.give_token, begun)
+        await_file(begun)
+        until(lambda: future.partial() is not None, "its token came")
+        token = future.partial()
+        other = pool.submit(jobs.wait_until_there, go)
+        other.add_done_callback(lambda _: (held.set(), let_go.wait(BOUND_S)))
+        say(go)
+        assert held.wait(BOUND_S)
+        try:
+            future.stop("held up")
+            assert token.wait(BOUND_S)
+        finally:
+            let_go.set()
+        assert stopped(future).reason == token.reason
+        assert token.reason.message == "held up"
+
+
 def test_a_task_is_left_to_the_machine_while_another_waits_for_a_worker(tmp_path: Path) -> None:
     """Behaviour 150. That one may be about to be stopped, too, and would start as soon as this one has ended."""
     begun, stopping, release = (str(tmp_path / name) for name in ("begun", "stopping", "release"))

@@ -219,6 +219,8 @@ class Loop:
             _leave_fork(error)
         if self.at_end is not None:
             self.at_end()
+        if task.token is not None and task.told():
+            task.token.stop(task.reason())  # others may hold it, and the parent sets it only while the task runs
         intask.leave()
         if task.reported:
             done, total = page.f64[pages.DONE], page.f64[pages.TOTAL]
