@@ -24,6 +24,7 @@ import fcntl
 import os
 import struct
 
+from stoppable.flags.kernel import PORTABLE
 from stoppable.flags.kernel import fence as _fence
 from stoppable.flags.linux import map_shared, memfd
 from stoppable.flags.waiting import wait_any
@@ -217,8 +218,9 @@ class Page:
         return True
 
     def bound_token(self, task: int) -> bytes | None:
-        """Return what `bind_token` showed for *task*, or None."""
-        _fence()
+        """Return what `bind_token` showed for *task*, or None. To be called when its flag has been set."""
+        if PORTABLE:
+            _fence()  # else the kernel has set the flag by an atomic exchange: nothing after that is read before it
         size = self.u32[TOKEN_SIZE]
         if self.u64[TOKEN_TASK] != task or size > TOKEN_BYTES:
             return None
