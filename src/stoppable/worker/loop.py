@@ -236,12 +236,8 @@ class Loop:
 
     def _inform(self, task: intask.Running, options: Options) -> None:
         """Let *task* know what was said of it."""
-        task.given, task.tokens, task.deadline, task.watched = (
-            options.name,
-            options.tokens,
-            options.deadline,
-            options.watched,
-        )
+        task.given, task.tokens = options.name, options.tokens
+        task.deadline, task.watched = options.deadline, options.watched
         if options.context:
             task.context = options.context
         if options.timeout_s is not None:
