@@ -92,7 +92,9 @@ def test_tasks_that_look_are_asked_though_the_pools_thread_is_held_up_by_a_callb
             assert future.report.rungs[0][1] >= (error.reason.at if error.reason else 0)
 
 
-def test_a_token_that_a_task_has_given_away_is_set_though_the_task_answers_before_the_machine_asks(tmp_path: Path) -> None:
+def test_a_token_that_a_task_has_given_away_is_set_though_the_task_answers_before_the_machine_asks(
+    tmp_path: Path,
+) -> None:
     """Behaviour 150. The worker sets it then."""
     begun, go = str(tmp_path / "begun"), str(tmp_path / "go")
     held, let_go = threading.Event(), threading.Event()
