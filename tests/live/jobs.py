@@ -81,6 +81,13 @@ def give_token(begun: str) -> None:
         time.sleep(0.001)
 
 
+def heed_token(begun: str) -> None:
+    """Look at the task's token, and not whether the task is asked."""
+    token = stoppable.current_token()
+    say(begun)
+    token.wait(LONG_S)
+
+
 def wait_until_there(path: str) -> str:
     """Wait for a file, asking nobody; return what is in it."""
     return await_file(path, 60)

@@ -1,5 +1,6 @@
 """What a stop does to a task that does not end by itself: each rung, when it is climbed, and what it leaves."""
 
+import concurrent.futures
 import logging
 import os
 import signal
@@ -11,10 +12,13 @@ from typing import Any
 import pytest
 
 import jobs
+import stoppable.shell.reactor
 from jobs import BOUND_S, PATIENT, QUICK, running
 from stoppable import Future, Rung, StopPolicy, TaskStopped
+from stoppable.core.events import Ask
 from stoppable.reason import StopKind, new_reason
 from stoppable.shell import channel
+from stoppable.shell.deliver import Delivery
 from watching import await_file, is_alive, say, until
 
 
@@ -114,6 +118,35 @@ def test_a_token_that_a_task_has_given_away_is_set_though_the_task_answers_befor
             let_go.set()
         assert stopped(future).reason == token.reason
         assert token.reason.message == "held up"
+
+
+def test_the_stop_of_a_task_that_looks_is_decided_with_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behaviour 150. The pool's thread waits a moment for it, here as long as it takes: then nobody need be asked again."""
+    asked: list[int] = []
+    ask = Delivery.ask
+
+    def noting(self: Delivery, action: Ask) -> None:
+        asked.append(action.task)
+        ask(self, action)
+
+    monkeypatch.setattr(Delivery, "ask", noting)
+    monkeypatch.setattr(stoppable.shell.reactor, "_NEAR_S", BOUND_S)
+    with running() as pool:
+        looks = pool.submit(jobs.polite, str(tmp_path / "looks"))
+        await_file(tmp_path / "looks")
+        looks.stop()
+        assert (stopped(looks).rung, rungs(looks), asked) == (Rung.ASK, [Rung.ASK], [])
+        # Who looks at a token, or at nothing, is told of it by the machine.
+        for task in (jobs.heed_token, jobs.nap):
+            begun = tmp_path / task.__name__
+            future: Future[Any] = pool.submit(task, str(begun))
+            await_file(begun)
+            future.stop()
+            concurrent.futures.wait([future], BOUND_S / 2)
+            assert future.done()
+        assert len(asked) == 2
 
 
 def test_a_task_is_left_to_the_machine_while_another_waits_for_a_worker(tmp_path: Path) -> None:

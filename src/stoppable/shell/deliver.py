@@ -63,7 +63,7 @@ class Delivery:
             asking.release()
 
     def answers_soon(self, task_id: int) -> bool:
-        """Say whether the task was asked ahead and looks at its flag itself; a token that it has given others is set by us."""
+        """Say whether the task was asked ahead and looks at that flag, and not at a token, which the machine's ask sets."""
         task = self._tasks.get(task_id)
         channel = self._channels.get(task.worker or 0) if task is not None else None
         if task is None or channel is None or task.asked_at is None:
