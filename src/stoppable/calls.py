@@ -4,16 +4,17 @@ All of them end in one method, `_submit`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from stoppable.bars import Style
 from stoppable.core.ladder import StopPolicy
 from stoppable.flags.token import StopToken
 from stoppable.future import Future
-from stoppable.mapping import map_calls
 from stoppable.options import SubmitOptions
 from stoppable.reason import StopReason
-from stoppable.streaming import Stream, start_stream
+
+if TYPE_CHECKING:
+    from stoppable.bars import Style
+    from stoppable.streaming import Stream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class Calls:
         )
         return Bound(self, self._options.but(given))
 
-    def stream(self, fn: Callable[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> Stream[T]:
+    def stream(self, fn: Callable[P, Iterator[T]], /, *args: P.args, **kwargs: P.kwargs) -> "Stream[T]":
         """Have `fn(*args, **kwargs)`, a generator or another iterator, run in a worker; return an iterator of its items.
 
         Does not wait; the task starts as one of `submit` does. At most `options(buffersize=...)` items, 16 if
@@ -68,6 +69,8 @@ class Calls:
         Raises:
             RuntimeError, BrokenProcessPool: as for `submit`.
         """
+        from stoppable.streaming import start_stream  # loaded with the pool, as what `map` needs
+
         return start_stream(self._submit, self._options, fn, args, kwargs)
 
     def map(
@@ -77,7 +80,7 @@ class Calls:
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
-        progress: bool | Style = False,
+        progress: "bool | Style" = False,
     ) -> Iterator[T]:
         """Return an iterator of `fn`'s results, in order, as `map(fn, *iterables)`.
 
@@ -90,6 +93,8 @@ class Calls:
 
         Closing the iterator, or leaving it by an exception, stops the tasks that are left.
         """
+        from stoppable.mapping import map_calls
+
         return map_calls(self.submit, fn, iterables, timeout, chunksize, buffersize, progress)
 
     def _submit(

@@ -18,14 +18,11 @@ from stoppable import errors, wire
 from stoppable import options as checks
 from stoppable.callee import Packer
 from stoppable.calls import Calls
-from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.facts import Facts
 from stoppable.flags.collect import gathering
 from stoppable.flags.token import StopToken
 from stoppable.future import Future
-from stoppable.groups import TaskGroup, race
-from stoppable.members import OnError
 from stoppable.options import Limits, SubmitOptions
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
@@ -39,6 +36,8 @@ from stoppable.worker.loop import DEFAULT, Options
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
+    from stoppable.groups import TaskGroup
+    from stoppable.members import OnError
     from stoppable.shell.reactor import Reactor
 
 T = TypeVar("T")
@@ -94,10 +93,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         on_stopped: Callable[[Future[Any]], object] | None = None,
         on_done: Callable[[Future[Any]], object] | None = None,
     ) -> None:
-        # Loaded with the first pool. Not with the class: a worker that runs the main script again needs that only. And not
-        # with the first task: a Ctrl-C in the middle of an import can be lost, in the callback of a module's lock.
-        import stoppable.shell.engine  # noqa: F401
-
+        _load()
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         if mp_context is not None and not hasattr(mp_context, "get_start_method"):
@@ -147,8 +143,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         reactor = self._reactor
         if reactor is None or self._closed or reactor.over or reactor.hands.dead or os.getpid() != self._pid:
             reactor = self._start()  # or say why not
-        if future is None:
-            future = Future()
+        future = future or Future()
         if options.on_done is not None:
             future.add_done_callback(options.on_done)
         number = next(self._ids)
@@ -189,7 +184,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            reactor.post(ev.Submit(ev.TaskId(number), policy, *limits), task)
+            reactor.submit(task, policy, limits)
         if options.token is not None:
             _follow(options.token, future)
         return future
@@ -200,8 +195,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         """Return what the worker is to know of a task besides its call; nothing if that is all as usual."""
         carried = self._variables.values() if self._variables else ()
         timeout, _, watchdog, _ = limits
-        watched = watchdog is not None
-        told = Options(name, timeout, options.deadline, tokens, looked, options.context, carried, watched)
+        told = Options(name, timeout, options.deadline, tokens, looked, options.context, carried, watchdog is not None)
         usual = told[1:] == DEFAULT[1:] and options.name is None
         return b"" if usual else wire.dumps(tuple(told), by_value=self._by_value)
 
@@ -210,10 +204,10 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         *,
         timeout: float | None = None,
         deadline: float | None = None,
-        on_error: OnError = "stop",
+        on_error: "OnError" = "stop",
         stop_when: Callable[[Future[Any]], object] | None = None,
         name: str | None = None,
-    ) -> TaskGroup:
+    ) -> "TaskGroup":
         """Return a group of tasks that start and end together, for use as `with pool.task_group() as group:`.
 
         Leaving the block waits until every task of the group has really ended, then raises an ExceptionGroup of
@@ -233,6 +227,8 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         Raises:
             ValueError: a time is negative or NaN, or *on_error* is none of those.
         """
+        from stoppable.groups import TaskGroup
+
         return TaskGroup(self, timeout=timeout, deadline=deadline, on_error=on_error, stop_when=stop_when, name=name)
 
     def race(self, calls: Iterable[Callable[[], T]], *, timeout: float | None = None) -> T:
@@ -248,6 +244,8 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
             ExceptionGroup: of what ended each, when none returned a value.
             ValueError: there are no *calls*, or *timeout* is negative or NaN.
         """
+        from stoppable.groups import race
+
         return race(self, calls, timeout)
 
     # --- start ---------------------------------------------------------------------------------
@@ -294,7 +292,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         try:
             reactor.start()
         except BaseException:  # it may run all the same: a Ctrl-C
-            reactor.post(ev.Shutdown())
+            reactor.wind_down()
             raise
         return reactor
 
@@ -328,7 +326,6 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         if reactor is None or os.getpid() != self._pid:
             return
         given = reason if isinstance(reason, StopReason) else new_reason(StopKind.SHUTDOWN, reason)
-
         reactor.stop_all(rung, given)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -344,7 +341,7 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
             self._closed = True
             reactor = self._reactor
             if reactor is not None:
-                reactor.post(ev.Shutdown(cancel_futures))
+                reactor.wind_down(cancel=cancel_futures)
         if reactor is None:
             return
         if wait:
@@ -380,10 +377,21 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         return False
 
 
+def _load() -> None:
+    """Load what a pool needs besides its class, which is all that a worker needs that runs the main script again.
+
+    Not later: a Ctrl-C in the middle of an import can be lost, in the callback of a module's lock.
+    """
+    import stoppable.groups
+    import stoppable.mapping
+    import stoppable.shell.engine
+    import stoppable.streaming  # noqa: F401
+
+
 def _forgotten(reactor: "Reactor") -> None:
     """Let a pool that nobody holds any more end when its tasks have."""
     if os.getpid() == reactor.pid:
-        reactor.post(ev.Shutdown())
+        reactor.wind_down()
 
 
 def _follow(token: StopToken, future: Future[Any]) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from stoppable import markup
 from stoppable.bare import ENDED, UNOWNED, BareFuture
-from stoppable.core import events as ev
 from stoppable.core.ladder import StopPolicy
 from stoppable.errors import TaskStopped
 from stoppable.latch import Latch
@@ -95,7 +94,7 @@ class Future(BareFuture[T], Generic[T]):
             if not pending and rung is Rung.ASK and (task.patient if policy is None else policy.ask > 0):
                 reactor.ask(task)
         finally:  # who is asked is also pursued, whatever a signal handler raises between the two
-            reactor.post(ev.Stop(ev.TaskId(task.id), rung, policy, given.kind))
+            reactor.stop(task, rung, policy, given.kind)
         if pending:
             self._invoke_callbacks()
             self._call_on_stopped()
@@ -134,7 +133,7 @@ class Future(BareFuture[T], Generic[T]):
         """
         if self._reactor is None or self._task is None or not self.running() or self.stop_requested:
             return False
-        self._reactor.post(ev.Pause(ev.TaskId(self._task.id)))
+        self._reactor.pause(self._task)
         return True
 
     def resume(self) -> bool:
@@ -147,7 +146,7 @@ class Future(BareFuture[T], Generic[T]):
         """
         if self._reactor is None or self._task is None or not self.running():
             return False
-        self._reactor.post(ev.Resume(ev.TaskId(self._task.id)))
+        self._reactor.resume(self._task)
         return True
 
     @property
@@ -272,7 +271,7 @@ class Future(BareFuture[T], Generic[T]):
             if waits:
                 task.reason = reason
                 self._set_cancelled(self._never_started(task, reason))
-        reactor.post(ev.Withdraw(ev.TaskId(task.id), reason.kind))
+        reactor.withdraw(task, reason.kind)
         if waits:
             self._invoke_callbacks()
             self._call_on_stopped()

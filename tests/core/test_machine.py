@@ -6,7 +6,7 @@ import pytest
 
 from moves import LADDER, Game, submit, task, worker
 from stoppable.core import events as ev
-from stoppable.core.events import End
+from stoppable.core.ends import End
 from stoppable.core.ladder import StopPolicy
 from stoppable.core.tables import TaskState, WorkerState
 from stoppable.reason import StopKind

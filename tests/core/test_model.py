@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from stoppable.core import events as ev
-from stoppable.core.events import End
+from stoppable.core.ends import End
 from stoppable.core.ladder import StopPolicy
 from stoppable.core.machine import Machine
 from stoppable.rung import Rung

@@ -10,6 +10,7 @@ import pytest
 from explorer import Broken, explore
 from proc import Config
 from stoppable.core import events as ev
+from stoppable.core.ends import End
 from stoppable.core.ladder import StopPolicy
 from stoppable.core.machine import Machine
 from stoppable.core.records import Task, Worker
@@ -69,7 +70,7 @@ class KeepsTheSeat(Unchecked):
 
 
 class EndsTwice(Unchecked):
-    def resolve(self, task: Task, end: ev.End, **facts: Any) -> None:
+    def resolve(self, task: Task, end: End, **facts: Any) -> None:
         super().resolve(task, end, **facts)
         if not facts.get("confirmed", True):
             self.out.append(self.out[-1])
@@ -91,7 +92,7 @@ class StopsWithoutTakingBack(Unchecked):
     def pursue(self, task: Task) -> None:
         if task.climb is not None and not task.claimed and task.worker is not None:
             worker = task.worker
-            self.resolve(task, ev.End.STOPPED, started=False)
+            self.resolve(task, End.STOPPED, started=False)
             self.take_off(worker, task)
         else:
             super().pursue(task)

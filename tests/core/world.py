@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from copying import copy_machine, machine_key
 from proc import Config, Move, Proc
 from stoppable.core import events as ev
+from stoppable.core.ends import End
 from stoppable.core.machine import Machine
 from stoppable.core.tables import WorkerState
 
@@ -203,14 +204,14 @@ class World:
         assert all(task not in p.inbox for p in self.procs.values() if p.life != "dead"), f"{task} ended, and may start"
         running = [p for p in self.procs.values() if p.cur == task and p.life != "dead"]
         assert not (running and said.confirmed), f"{task} is said to be over and runs"
-        if said.end is ev.End.STOPPED:
+        if said.end is End.STOPPED:
             assert task in self.wanted, f"{task} was stopped, and nobody asked"
             assert said.kind is not None, f"{task} was stopped for no reason"
-        if said.end is ev.End.DIED:
+        if said.end is End.DIED:
             assert said.started, f"{task} died without having run"
-        if said.end is ev.End.BROKEN:
+        if said.end is End.BROKEN:
             assert not said.started, f"{task} ran in a broken pool"
-        assert said.confirmed or running or said.end is ev.End.STOPPED, f"{task} is unconfirmed for nothing"
+        assert said.confirmed or running or said.end is End.STOPPED, f"{task} is unconfirmed for nothing"
         self.stops.pop(task, None)
 
     def finish(self) -> None:

@@ -10,24 +10,15 @@ order, and one that fails becomes an event; 6. an interrupt is accepted only by 
 """
 
 import math
-from enum import Enum
 from typing import NamedTuple, NewType
 
+from stoppable.core.ends import End
 from stoppable.core.ladder import StopPolicy
 from stoppable.reason import StopKind
 from stoppable.rung import Rung
 
 TaskId = NewType("TaskId", int)
 WorkerId = NewType("WorkerId", int)
-
-
-class End(Enum):
-    """How a task ended: exactly one of these, exactly once, for every task."""
-
-    ANSWERED = "answered"  # it returned or raised; which of the two is no matter of the machine
-    STOPPED = "stopped"  # it was asked to stop and ended for that, or its worker was ended for it
-    DIED = "died"  # its worker died, and nobody had climbed to a rung that ends workers
-    BROKEN = "broken"  # the pool can start no workers, so it never ran
 
 
 # --- events: the world speaks ----------------------------------------------------------------

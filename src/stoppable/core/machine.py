@@ -16,13 +16,13 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from stoppable.core.ends import End
 from stoppable.core.events import (
     Action,
     Answered,
     Booted,
     BootFailed,
     Claimed,
-    End,
     Event,
     Exited,
     Pause,

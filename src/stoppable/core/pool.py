@@ -9,10 +9,10 @@ import math
 from collections import OrderedDict, deque
 
 from stoppable.core.dues import Dues
+from stoppable.core.ends import End
 from stoppable.core.events import (
     Abandon,
     Action,
-    End,
     Kill,
     Probe,
     Recall,

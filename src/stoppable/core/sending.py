@@ -8,7 +8,8 @@
 
 import math
 
-from stoppable.core.events import End, Exited, Requeued, Resolve, Send, Started
+from stoppable.core.ends import End
+from stoppable.core.events import Exited, Requeued, Resolve, Send, Started
 from stoppable.core.records import Task, Worker
 from stoppable.core.stopping import Stopping
 from stoppable.core.tables import TaskMove, TaskState, WorkerMove, WorkerState, move_task

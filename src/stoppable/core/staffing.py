@@ -7,7 +7,8 @@
 
 import math
 
-from stoppable.core.events import End, Finished, Retire, Spawn, WorkerId
+from stoppable.core.ends import End
+from stoppable.core.events import Finished, Retire, Spawn, WorkerId
 from stoppable.core.records import Task, Worker
 from stoppable.core.sending import Sending
 from stoppable.core.tables import TaskState, WorkerMove, WorkerState

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from stoppable import parcel, wire
 from stoppable.core import events as ev
+from stoppable.core.ends import End
 from stoppable.core.pace import Pace
 from stoppable.shell.advice import STORM, advice
 from stoppable.shell.channel import LAST_READS, READS, Channel
@@ -202,7 +203,7 @@ class Hands:
         task = self.tasks.pop(action.task)
         if task.memory_bytes is not None:
             self._lookout.forget(task.id)
-        self.dead = self.dead or action.end is ev.End.BROKEN
+        self.dead = self.dead or action.end is End.BROKEN
         self.verdicts.waiting.append((task, action))
 
     def why_broken(self) -> str:

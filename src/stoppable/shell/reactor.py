@@ -23,16 +23,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from stoppable.core.events import Event, Shutdown, Stop, StopAll, Submit, Tick, Withdraw
+from stoppable.core.events import Event, Pause, Resume, Shutdown, Stop, StopAll, Submit, TaskId, Tick, Withdraw
+from stoppable.core.ladder import StopPolicy
 from stoppable.core.machine import Machine
 from stoppable.latch import Latch
-from stoppable.reason import StopReason
+from stoppable.reason import StopKind, StopReason
 from stoppable.rung import Rung
 from stoppable.shell.hands import Hands
 from stoppable.shell.launch import WardenLauncher
 from stoppable.shell.leaving import wait_out_at_exit
 from stoppable.shell.relay import Relay
 from stoppable.shell.task import Task
+from stoppable.shell.wake import Wake
 from stoppable.shell.watch import Watch
 
 log = logging.getLogger("stoppable")
@@ -40,48 +42,6 @@ _MAIL = 128  # at most so much in one turn: the workers are not to wait until a 
 _NEAR_S = 0.001  # most tasks that look at their flag in a loop answer within a fifth of it
 _LOOKED_THROUGH = 64  # mail; where there is more, the machine is not far away
 Mail = tuple[Event, "Task | None"] | Callable[[], object]
-
-
-class Wake:
-    """Something that a sleeping select can be woken by, from any thread, also after it was closed."""
-
-    def __init__(self) -> None:
-        # Re-entrant, since a signal handler may post mail while its thread is posting some.
-        self._lock = threading.RLock()
-        self._closed = False
-        self._pipe: tuple[int, ...]
-        if hasattr(os, "eventfd"):
-            fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            self._pipe = (fd, fd)
-        else:
-            self._pipe = os.pipe()
-            for fd in self._pipe:
-                os.set_blocking(fd, False)
-
-    def fileno(self) -> int:
-        return self._pipe[0]
-
-    def set(self) -> None:
-        """Wake the sleeper, or keep it from falling asleep."""
-        with self._lock:
-            if self._closed:
-                return  # the descriptor may be somebody else's by now
-            try:
-                os.write(self._pipe[1], b"\1\0\0\0\0\0\0\0")
-            except BlockingIOError:
-                pass  # it is awake a thousand times already
-
-    def clear(self) -> None:
-        try:
-            os.read(self._pipe[0], 4096)
-        except BlockingIOError:
-            pass
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            for fd in set(self._pipe):
-                os.close(fd)
 
 
 class Reactor:
@@ -143,6 +103,34 @@ class Reactor:
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    # What a pool and its futures have to say. None of it blocks.
+
+    def submit(
+        self, task: Task, policy: StopPolicy, limits: tuple[float | None, float | None, float | None, int | None]
+    ) -> None:
+        """Have *task* run; *limits* are its timeout, its deadline, its watchdog and its memory, as in a `Submit`."""
+        self.post(Submit(TaskId(task.id), policy, *limits), task)
+
+    def stop(self, task: Task, rung: Rung, policy: StopPolicy | None, kind: StopKind) -> None:
+        """Have *task* taken up the ladder, from *rung* on; *policy*: None is the task's own."""
+        self.post(Stop(TaskId(task.id), rung, policy, kind))
+
+    def withdraw(self, task: Task, kind: StopKind) -> None:
+        """Have *task* end if it has not begun."""
+        self.post(Withdraw(TaskId(task.id), kind))
+
+    def pause(self, task: Task) -> None:
+        """Have *task* stand still."""
+        self.post(Pause(TaskId(task.id)))
+
+    def resume(self, task: Task) -> None:
+        """Have *task* go on."""
+        self.post(Resume(TaskId(task.id)))
+
+    def wind_down(self, *, cancel: bool = False) -> None:
+        """Take no more tasks, and be over when those there are have ended; *cancel*: those that wait never start."""
+        self.post(Shutdown(cancel))
 
     def post(self, event: Event, task: Task | None = None) -> None:
         """Have *event* fed to the machine; *task* comes with a Submit. Never blocks."""
@@ -209,10 +197,6 @@ class Reactor:
     def unfinished(self) -> int:
         """Return how many tasks have not ended, as far as the reactor has heard of them."""
         return len(self.hands.tasks)
-
-    def wind_down(self) -> None:
-        """Take no more tasks, and be over when those there are have ended. Never blocks."""
-        self.post(Shutdown())
 
     @property
     def mine(self) -> bool:

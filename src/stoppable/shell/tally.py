@@ -5,12 +5,16 @@ Only the reactor's thread counts. A task that returned a value, without a stop, 
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from stoppable.core.events import End, Resolve
+from stoppable.core.ends import End
 from stoppable.frozen import Frozen
 from stoppable.reason import StopKind
 from stoppable.rung import Rung
 from stoppable.shell.task import Task
+
+if TYPE_CHECKING:
+    from stoppable.core.events import Resolve
 
 _NEVER = "never started"
 
@@ -89,7 +93,7 @@ class Tally:
         self.stopped: Counter[str] = Counter()
         self.climbed: Counter[str] = Counter()
 
-    def note(self, task: Task, end: Resolve) -> None:
+    def note(self, task: Task, end: "Resolve") -> None:
         """Count an ended task that did not simply return a value."""
         self.climb(task)
         if end.end is End.DIED:

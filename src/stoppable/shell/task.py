@@ -3,10 +3,10 @@
 import logging
 import reprlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stoppable import errors, parcel, wire
-from stoppable.core.events import End, Resolve, TaskId
+from stoppable.core.ends import End
 from stoppable.errors import MemoryExceeded, StopRequested, TaskStopped, TaskTimeout
 from stoppable.frozen import Frozen
 from stoppable.reason import StopKind, StopReason, new_reason
@@ -14,6 +14,9 @@ from stoppable.rung import Rung
 from stoppable.shell.feed import Feed
 from stoppable.wire import Frame, Kind
 from stoppable.worker.loop import unpack_error, unpack_stop
+
+if TYPE_CHECKING:
+    from stoppable.core.events import Resolve
 
 log = logging.getLogger("stoppable")
 _ANSWERED, _VALUE = End.ANSWERED, int(Kind.VALUE)
@@ -180,10 +183,12 @@ class Task:
 
     def refuse(self, reason: StopReason) -> None:
         """End it, instead of submitting it."""
+        from stoppable.core.events import Resolve, TaskId  # loaded with the pool, and not with its class
+
         self.reason = reason
         self.settle(Resolve(TaskId(self.id), End.STOPPED, started=False, kind=reason.kind), str)
 
-    def settle(self, end: Resolve, why_broken: Callable[[], str]) -> None:
+    def settle(self, end: "Resolve", why_broken: Callable[[], str]) -> None:
         """Tell the future how the task ended, and let go of what only the task needed."""
         answer = self.answer
         if answer is not None:
@@ -200,7 +205,7 @@ class Task:
             self.answer = self.args = self.kwargs = self.keep = None
             self.sink = _NOBODY  # no cycle: a result goes with its future, and not with the garbage collector
 
-    def _settle(self, end: Resolve, why_broken: Callable[[], str]) -> None:
+    def _settle(self, end: "Resolve", why_broken: Callable[[], str]) -> None:
         match end.end:
             case End.STOPPED:
                 self._settle_stopped(end)
@@ -248,7 +253,7 @@ class Task:
             error.__context__ = context
         return error
 
-    def _settle_stopped(self, end: Resolve) -> None:
+    def _settle_stopped(self, end: "Resolve") -> None:
         deadline = end.kind is StopKind.DEADLINE
         reason = self.reason
         if reason is None and not end.started:
