@@ -216,8 +216,6 @@ def dumps(
     """
     try:
         raw = pickle.dumps(value, 5, buffer_callback=inside)
-        if _PIPE in raw:
-            raw = _forking(value, beside, inside)
     except Exception as plain:
         for way in (_forking, _cloud):
             try:
@@ -226,7 +224,9 @@ def dumps(
                 continue
         raise plain from None
     # Whatever refers to `__main__` names it. Most values do not, and by value they would cost ten times as much.
-    return _cloud(value, beside, inside) if by_value and b"__main__" in raw else raw
+    if by_value and b"__main__" in raw:
+        return _cloud(value, beside, inside)
+    return _forking(value, beside, inside) if _PIPE in raw else raw
 
 
 def _forking(value: Any, beside: "list[memoryview] | None", inside: "Callable[[PickleBuffer], bool] | None") -> bytes:
