@@ -217,7 +217,7 @@ def dumps(
     try:
         raw = pickle.dumps(value, 5, buffer_callback=inside)
     except Exception as plain:
-        for way in (_forking, _cloud):
+        for way in (_cloud,) if by_value else (_forking, _cloud):
             try:
                 return way(value, beside, inside)
             except Exception:
