@@ -11,7 +11,6 @@ import functools
 import io
 import mmap
 import pickle
-import socket
 import struct
 import sys
 from collections import ChainMap
@@ -19,7 +18,10 @@ from collections.abc import Callable, MutableSequence
 from contextlib import suppress
 from enum import IntEnum
 from pickle import PickleBuffer  # so that a process without the C `pickle`, which has none, says so at once
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import socket
 
 _HEAD = struct.Struct("<BxxxIIxxxxQQ")  # kind, extra, position, task, size
 pack_head, _unpack = _HEAD.pack, _HEAD.unpack_from  # of kind, extra, position, task, size
@@ -118,7 +120,7 @@ class Reader:
         """Whether a frame has begun and not ended."""
         return self._head is not None or bool(self._rest)
 
-    def read(self, sock: socket.socket, frames: MutableSequence[Frame]) -> bool:
+    def read(self, sock: "socket.socket", frames: MutableSequence[Frame]) -> bool:
         """Read once from *sock* and append whole frames to *frames*; False at the end of the stream.
 
         Raises:

@@ -12,14 +12,13 @@ import _thread
 import math
 import os
 import pickle
-import socket
 import struct
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stoppable import parcel, wire
 from stoppable.callee import Unpacker
@@ -33,6 +32,9 @@ from stoppable.worker.context import Carried, bind
 from stoppable.worker.gate import Gate
 from stoppable.worker.memory import own_bytes
 from stoppable.worker.page import Page
+
+if TYPE_CHECKING:
+    import socket
 
 
 class Options(NamedTuple):
@@ -49,18 +51,18 @@ class Options(NamedTuple):
 
 
 DEFAULT = Options()
+_BOTH_WAYS = 2  # `socket.SHUT_RDWR`; to import that module took a tenth of what the pool's class takes
 _NOTHING = object()
-_LENGTH = struct.Struct("<I")
+_LENGTH, _PROGRESS = struct.Struct("<I"), struct.Struct("<dd")
 _STACK_BYTES = 3000  # with the reason, a STOPPED frame stays below what the parent reads of one
 _LONGEST_US = (1 << 32) - 1  # that an answer can say it took
-_PROGRESS = struct.Struct("<dd")
 _HERE = os.path.dirname(__file__)
 
 
 class Loop:
     """The state of one worker process."""
 
-    def __init__(self, sock: socket.socket, page: Page, gate: Gate, stack_fd: int) -> None:
+    def __init__(self, sock: "socket.socket", page: Page, gate: Gate, stack_fd: int) -> None:
         self.sock, self.page, self.gate, self.stack_fd = sock, page, gate, stack_fd
         self.reader = wire.Reader(wire.FROM_PARENT)
         self.inbox: deque[Frame] = deque()
@@ -106,7 +108,7 @@ class Loop:
             # A handler of the task's own may raise in the middle of a frame. Then whatever came next would be
             # taken for its rest, and waited for: so nothing more comes.
             with suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
+                self.sock.shutdown(_BOTH_WAYS)
             raise
         finally:
             if shared:
@@ -148,7 +150,7 @@ class Loop:
                         self.sock.sendall(self.aside.popleft())
             except BaseException:
                 with suppress(OSError):
-                    self.sock.shutdown(socket.SHUT_RDWR)  # as in `send`
+                    self.sock.shutdown(_BOTH_WAYS)  # as in `send`
                 raise
             finally:
                 if mine:
