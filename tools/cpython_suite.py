@@ -259,13 +259,15 @@ class Reporter(unittest.TextTestResult):
 
 def replace_executor(*, drop_context: bool) -> None:
     """Put our class where the tests, and the scripts they start, look for the standard one."""
+    import concurrent.futures.process as standard
+
     import stoppable
 
     ours: type[futures.Executor] = stoppable.ProcessPoolExecutor
     if drop_context:
         ours = without_context(ours)
     futures.ProcessPoolExecutor = ours  # type: ignore[misc, assignment]
-    futures.process.ProcessPoolExecutor = ours  # type: ignore[misc, assignment]
+    standard.ProcessPoolExecutor = ours  # type: ignore[misc, assignment]
 
 
 def without_context(base: type[Any]) -> type[Any]:
