@@ -131,10 +131,10 @@ def run_method(method: str, options: argparse.Namespace) -> list[Outcome]:
             if status is None or len(outcomes) == known:
                 why = "its time limit passed" if status is None else f"its process ended with status {status}"
                 return [*outcomes, Outcome(f"{method}: the run", "failed", why)]
-            known = len(outcomes)
             hung = [one.test for one in outcomes if one.outcome == "started"]
             name = hung[-1] if hung else f"{method}: after {outcomes[-1].test if outcomes else 'the start'}"
             write(report, Outcome(name, "failed", f"it hung or crashed: the process ended with status {status}"))
+            known = len(read(report))  # with that one: it was counted as news, and a child that could not start was, for ever
 
 
 def run_bounded(command: list[str], limit_s: float) -> int | None:
