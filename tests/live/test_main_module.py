@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+# As an argument of the program.
+with_each_method = pytest.mark.parametrize(
+    "method", [[], ["fork"], ["spawn"], ["forkserver"]], ids=["none", "fork", "spawn", "forkserver"]
+)
+
 PROGRAM = """
 import stoppable
 
@@ -68,9 +73,7 @@ if __name__ == '__main__':
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "method", [[], ["fork"], ["spawn"], ["forkserver"]], ids=["none", "fork", "spawn", "forkserver"]
-)
+@with_each_method
 def test_the_initializer_and_what_it_is_given_may_be_of_the_main_script(method: list[str], tmp_path: Path) -> None:
     """Behaviour 151. It was read before the main script was there, and no worker could be made ready."""
     (tmp_path / "prog.py").write_text(INITIALIZED)
@@ -162,9 +165,7 @@ if __name__ == '__main__':
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "method", [[], ["fork"], ["spawn"], ["forkserver"]], ids=["none", "fork", "spawn", "forkserver"]
-)
+@with_each_method
 def test_shared_memory_outlives_the_workers_that_made_or_opened_it(method: list[str], tmp_path: Path) -> None:
     """Behaviour 155. Each worker had a resource tracker of its own, which unlinked it with the worker's end."""
     (tmp_path / "prog.py").write_text(SHARING)

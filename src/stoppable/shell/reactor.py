@@ -357,4 +357,4 @@ def stop_pools(rung: Rung, reason: StopReason, within_s: float = math.inf) -> No
     """Have all pools of this process take no more tasks, and stop those that they have. Never blocks."""
     for reactor in _pools():
         reactor.stop_all(rung, reason, within_s)
-        reactor.post(Shutdown())
+        reactor.wind_down()
