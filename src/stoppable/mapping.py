@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from itertools import chain, islice, starmap
+from typing import Any, Self, cast
 
 from stoppable import bars
 from stoppable.bars import Style
@@ -36,7 +36,7 @@ def map_calls(
     submit, meter = counted(submit, function, iterables, chunksize, progress)
     futures = submit_each(submit, function, iterables, chunksize)
     begun: deque[Future[Any]] = deque(islice(futures, ahead))
-    return Results(begun, _results(begun, futures, end, chunksize > 1, meter))
+    return Results.of(begun, futures, end, chunksize > 1, meter)
 
 
 def counted(
@@ -98,50 +98,64 @@ def submit_each(
     return (submit(chunk, function, items, bare) for items in iter(lambda: list(islice(calls, chunksize)), []))
 
 
-class Results(Iterator[Any]):
-    """The results of `map`, in order.
+class Results(chain[Any]):
+    """The results of `map`, in order: made by `Results.of`.
 
-    Not a bare generator: closing one that was never asked for a result does nothing, and the tasks
-    would run on. Dropping it unused does let them run, as the standard executor does.
+    An iterator in C, since a method in Python for each result takes longer than a short call. Not a bare generator:
+    closing one that was never asked for a result does nothing, and the tasks would run on. Dropping it unused does let
+    them run, as the standard executor does.
     """
 
-    __slots__ = ("_begun", "_results")
+    __slots__ = ("_begun", "_chunks", "_places")
+    _begun: deque[Future[Any]]
+    _chunks: Generator[Iterator[Any]]
+    _places: list[tuple[()]]
 
-    def __init__(self, begun: "deque[Future[Any]]", results: Iterator[Any]) -> None:
-        self._begun, self._results = begun, results
-
-    def __next__(self) -> Any:
-        return next(self._results)
+    @classmethod
+    def of(
+        cls,
+        begun: deque[Future[Any]],
+        futures: Iterator[Future[Any]],
+        end: float | None,
+        chunked: bool,
+        meter: Meter | None,
+    ) -> Self:
+        """Return the results of the tasks in *begun*, and of *futures*, one of which is begun for each that has been taken."""
+        places: list[tuple[()]] = []
+        chunks = _chunks(begun, futures, end, chunked, meter, places)
+        made = cast(Self, cls.from_iterable(chunks))
+        made._begun, made._chunks, made._places = begun, chunks, places
+        return made
 
     def close(self) -> None:
         """Stop the tasks whose results were not taken. Does not wait; a second call changes nothing."""
-        self._results.close()  # type: ignore[attr-defined]  # a generator
+        self._places.clear()
+        self._chunks.close()
         while self._begun:
             self._begun.pop().cancel()
 
 
-def _results(
+def _chunks(
     begun: deque[Future[Any]],
     futures: Iterator[Future[Any]],
     end: float | None,
     chunked: bool,
     meter: Meter | None,
-) -> Iterator[Any]:
+    places: list[tuple[()]],
+) -> Generator[Iterator[Any]]:
+    """Yield an iterator for each task, of its results; it ends when *places* is cleared."""
     try:
         while begun:
-            # Taken off before it is waited for, so that no reference to a result outlives its use.
             if meter is not None:
                 meter.wait(begun[0], end)
             value = _result(begun, end)
             begun.extend(islice(futures, 1))
-            if chunked:
-                value.reverse()
-                while value:
-                    yield value.pop()
-            else:
-                hold = [value]
-                del value
-                yield hold.pop()
+            left = value if chunked else [value]
+            del value
+            left.reverse()
+            # Each is taken off as it is given out, so that no reference to a result outlives its use.
+            places[:] = [()] * len(left)
+            yield starmap(left.pop, places)
     finally:
         if meter is not None:
             meter.leave()

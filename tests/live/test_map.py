@@ -2,6 +2,7 @@
 
 import itertools
 import operator
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,35 @@ def test_a_map_that_is_closed_early_stops_what_is_left(tmp_path: Path) -> None:
         assert pool.submit(jobs.value, 1).result(BOUND_S) == 1
         assert list(results) == []
     assert not any(Path(path).exists() for path in paths[2:])
+
+
+def test_a_map_that_is_closed_in_the_middle_of_a_chunk_has_no_more_results() -> None:
+    """Behaviour 93. Also for a loop that has begun."""
+    with running() as pool:
+        results: Any = pool.map(jobs.value, range(10), chunksize=5)
+        taken = []
+        for result in results:
+            taken.append(result)
+            if result == 1:
+                results.close()
+        assert taken == [0, 1]
+        assert next(results, None) is None
+
+
+def test_a_result_that_was_taken_is_held_by_nobody_else() -> None:
+    with running() as pool:
+        results = pool.map(Result, range(6), chunksize=3)
+        for _ in range(6):
+            taken = weakref.ref(next(results))
+            assert taken() is None
+        assert list(results) == []
+
+
+class Result:
+    """What can be referred to weakly."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 def value_or_polite(path: str) -> int:
