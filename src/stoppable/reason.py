@@ -8,6 +8,7 @@ import os
 import struct
 import time
 from enum import Enum
+from functools import lru_cache
 
 from stoppable.frozen import Frozen
 
@@ -74,15 +75,11 @@ class StopReason(Frozen):
 
     def encode(self, size_bytes: int) -> bytes:
         """Return it as at most *size_bytes* bytes; texts too long are cut, at a character's edge."""
-        room = size_bytes - _HEAD.size
-        texts = [self.message, self.source.host, self.source.user, self.source.task]
-        # The message is what people wrote, so it is cut last: the others take at most 64 bytes each.
-        raw = [_cut(text, 64) for text in texts]
-        used = sum(len(part) for part in raw[1:])
-        raw[0] = _cut(self.message, room - used)
-        lengths = [0 if text is None else len(part) + 1 for text, part in zip(texts, raw, strict=True)]
-        head = _HEAD.pack(_KINDS.index(self.kind), self.source.pid, self.at, *lengths)
-        return head + b"".join(raw)
+        source = self.source
+        sizes, others = _texts(source.host, source.user, source.task)
+        message = _cut(self.message, size_bytes - _HEAD.size - len(others))
+        head = _HEAD.pack(_KINDS.index(self.kind), source.pid, self.at, _size(self.message, message), *sizes)
+        return head + message + others
 
     @classmethod
     def decode(cls, data: "bytes | bytearray | memoryview") -> "StopReason":
@@ -98,6 +95,17 @@ class StopReason(Frozen):
             pos += length - 1
         message, host, user, task = texts
         return cls(_KINDS[kind], message, StopSource(pid, host or "", user or "", task), at)
+
+
+@lru_cache(16)  # most stops of a process come from itself
+def _texts(*texts: str | None) -> tuple[tuple[int, ...], bytes]:
+    """Return *texts* as `encode` writes them: sizes and bytes. The message is what people wrote; these take 64 bytes each."""
+    raw = [_cut(text, 64) for text in texts]
+    return tuple(map(_size, texts, raw)), b"".join(raw)
+
+
+def _size(text: str | None, raw: bytes) -> int:
+    return 0 if text is None else len(raw) + 1
 
 
 def _cut(text: str | None, size_bytes: int) -> bytes:

@@ -300,7 +300,8 @@ class Channel:
             self._stack_at = 0
         page.u32[pages.DUMPS] = 1
         at = pages.DUMP_AT + self._stack_at
-        page.u8[at:] = bytes(pages.TOTAL_BYTES - at)
+        if page.u8[at]:  # of one that came too late; else all of it is as it was
+            page.u8[at:] = bytes(pages.TOTAL_BYTES - at)
 
     def read_dump(self) -> str | None:
         """Return the stack that faulthandler writes, or None if it does not within 250 ms.

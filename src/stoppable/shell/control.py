@@ -19,7 +19,7 @@ NOT_NOW = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 class Op(IntEnum):
     """What a message says. `who` is a worker's id; GUARD has a process id as its value."""
 
-    SPAWN = 1  # with two descriptors: the worker's socket and its page
+    SPAWN = 1  # with two descriptors, the worker's socket and its page; value: the process to let die first, or 0
     INTERRUPT = 2
     TERMINATE = 3
     KILL = 4

@@ -53,6 +53,7 @@ class WardenLauncher:
         self.control: Control | None = None
         self.living: dict[int, int | None] = {}  # worker -> process id, None until it is born
         self._pidfds: dict[int, int] = {}  # of some of the living: who has one is signalled by us
+        self._killed = 0  # the worker that was ordered to be killed last
         self.pidfd: int | None = None  # readable when the warden is dead; None on an old kernel
         self._process: subprocess.Popen[bytes] | BaseProcess | None = None
         self._setup_frame: bytes | None = None
@@ -147,7 +148,7 @@ class WardenLauncher:
         assert self.control is not None
         self.living[worker] = None
         try:
-            self.control.send(Op.SPAWN, worker, fds=(sock.fileno(), page_fd))
+            self.control.send(Op.SPAWN, worker, self.living.get(self._killed) or 0, (sock.fileno(), page_fd))
         except ConnectionError:
             pass  # the warden is gone: `news` will say so, and why
         except OSError:
@@ -157,6 +158,8 @@ class WardenLauncher:
     def deliver(self, op: Op, worker: int) -> None:
         """Have INTERRUPT, TERMINATE, KILL, STACK or DUMP carried out on the worker; nothing if it is gone."""
         if worker in self.living and self.control is not None:
+            if op == Op.KILL:
+                self._killed = worker
             pidfd = self._pidfds.get(worker)
             if pidfd is not None and self._carry_out(op, worker, pidfd):
                 return
@@ -170,17 +173,18 @@ class WardenLauncher:
                     self.control.sock.shutdown(socket.SHUT_RDWR)
 
     def _carry_out(self, op: Op, worker: int, pidfd: int) -> bool:
-        """Signal the worker from here, which saves waking the warden; False if that has something to do, too."""
+        """Signal the worker from here, which saves waking the warden; False if it is more than a signal."""
         signum = warden.SIGNALS.get(op)
-        if op == Op.KILL and not tree.children(self.living[worker] or 0):
-            signum = signal.SIGKILL  # else it is first stopped, with its descendants, so that none sees its death
-        if signum is None:
-            return False
         try:
+            # What it starts after this look is ended by the warden, before that tells of the worker's end.
+            if op == Op.KILL and not tree.children(self.living[worker] or 0):
+                signum = signal.SIGKILL
+            if signum is None:
+                return False
             signal.pidfd_send_signal(pidfd, signum)
         except OSError:  # it is about to be reaped; or whatever: the warden can do it
             return False
-        return op != Op.KILL
+        return True
 
     # --- news --------------------------------------------------------------------------------
 

@@ -165,6 +165,8 @@ class Reactor:
 
     def _owes_recalls(self) -> bool:
         """Return whether there may be mail by which tasks have to be taken back."""
+        if not self._mail:
+            return False
         if len(self._mail) > _LOOKED_THROUGH:
             return True
         try:

@@ -65,7 +65,6 @@ class Warden:
         self.dying: dict[int, tuple[int, set[int], float]] = {}
         self.left: set[int] = set()  # processes that tasks left behind when their worker retired in peace
         self.guarded: dict[int, int] = {}  # pidfd -> process id, of workers that are not our children
-        self.killed = (0, 0.0)  # the process id that was ordered to be killed last, and when
         self.wake = -1  # readable when a child has died, or was stopped
         self.poll = select.poll()
         self.fds: list[int] = []
@@ -124,7 +123,7 @@ class Warden:
                 self._end()  # the parent has closed it
             message, fds = got
             if message.op == Op.SPAWN:
-                self._let_die()
+                self._let_die(message.value)
                 newborn = self._fork(message.who, fds)
                 if newborn is not None:
                     return newborn
@@ -132,13 +131,11 @@ class Warden:
                 self._guard(message.value, fds)
             elif (pid := self.workers.get(message.who)) is not None:
                 carry_out(message.op, pid)
-                if message.op == Op.KILL:
-                    self.killed = pid, time.monotonic()
 
-    def _let_die(self) -> None:
+    def _let_die(self, pid: int) -> None:
         """Let who was just killed end before a fork: that takes a CPU for some milliseconds, and nobody waits for it."""
-        pid, at = self.killed
-        while pid in self.ids and (left_s := at + _DEATH_S - time.monotonic()) > 0:
+        until = time.monotonic() + _DEATH_S
+        while pid in self.ids and (left_s := until - time.monotonic()) > 0:
             select.select([self.wake], [], [], left_s)
             self._reap()
 
