@@ -12,7 +12,7 @@ import pytest
 
 import chores
 import pressed
-from stoppable import ProcessPoolExecutor, Rung, TaskStopped
+from stoppable import ProcessPoolExecutor, Rung, TaskStopped, WorkerDied
 from terminal import Terminal
 from watching import await_file, is_alive, say, until
 
@@ -113,6 +113,25 @@ def test_a_worker_starts_with_signals_as_a_new_program_has_them(method: str) -> 
         os.close(read)
         os.close(write)
     assert seen == {"sigterm": True, "sigusr1": True, "mask": [], "wakeup": -1, "leads_group": True}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["none", "fork", "spawn"])
+def test_a_program_that_blocks_all_signals_is_told_of_the_ends_of_its_workers(method: str, tmp_path: Path) -> None:
+    """Behaviour 156. The fork server of multiprocessing is left out: if it starts so, it never hears of an end itself."""
+    import multiprocessing
+
+    context = None if method == "none" else multiprocessing.get_context(method)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            task = pool.submit(chores.sleep, str(tmp_path / "begun"))
+            os.kill(int(await_file(tmp_path / "begun")), signal.SIGKILL)
+            with pytest.raises(WorkerDied) as caught:
+                task.result(30)
+            assert caught.value.signal == signal.SIGKILL
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @pytest.mark.slow

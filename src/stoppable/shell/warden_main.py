@@ -19,6 +19,8 @@ def _hear_no_signals() -> None:
     """
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
+    # What the program has blocked, for a `sigwait` say, was handed down; we are to hear of our children's ends.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def main(
