@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from stoppable.core.ladder import StopPolicy
-from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.options import SubmitOptions
 from stoppable.reason import StopReason
 
 if TYPE_CHECKING:
     from stoppable.bars import Style
+    from stoppable.flags.token import StopToken
     from stoppable.streaming import Stream
 
 P = ParamSpec("P")
@@ -42,7 +42,7 @@ class Calls:
         timeout: float | None = None,
         deadline: float | None = None,
         policy: StopPolicy | None = None,
-        token: StopToken | None = None,
+        token: "StopToken | None" = None,
         name: str | None = None,
         on_stopped: Callable[[Future[Any]], object] | None = None,
         watchdog: float | None = None,

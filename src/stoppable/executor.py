@@ -21,21 +21,20 @@ from stoppable.calls import Calls
 from stoppable.core.ladder import StopPolicy
 from stoppable.facts import Facts
 from stoppable.flags.collect import gathering
-from stoppable.flags.token import StopToken
 from stoppable.future import Future
 from stoppable.options import Limits, SubmitOptions
 from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.leaving import wait_out
 from stoppable.shell.task import SHOWN_BYTES, Task
-from stoppable.worker import intask
 from stoppable.worker import setup as setups
+from stoppable.worker.bodies import Options
 from stoppable.worker.context import Variables
-from stoppable.worker.loop import DEFAULT, Options
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
+    from stoppable.flags.token import StopToken
     from stoppable.groups import TaskGroup
     from stoppable.members import OnError
     from stoppable.shell.reactor import Reactor
@@ -190,14 +189,13 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
         return future
 
     def _tell(
-        self, options: SubmitOptions, name: str, limits: Limits, tokens: tuple[StopToken, ...], *, looked: bool
+        self, options: SubmitOptions, name: str, limits: Limits, tokens: "tuple[StopToken, ...]", *, looked: bool
     ) -> bytes:
         """Return what the worker is to know of a task besides its call; nothing if that is all as usual."""
         carried = self._variables.values() if self._variables else ()
         timeout, _, watchdog, _ = limits
         told = Options(name, timeout, options.deadline, tokens, looked, options.context, carried, watchdog is not None)
-        usual = told[1:] == DEFAULT[1:] and options.name is None
-        return b"" if usual else wire.dumps(tuple(told), by_value=self._by_value)
+        return told.pack(named=options.name is not None, by_value=self._by_value)
 
     def task_group(
         self,
@@ -298,6 +296,8 @@ class ProcessPoolExecutor(Calls, Facts, concurrent.futures.Executor):
 
     def _follow_outer(self) -> None:
         """Inside another pool's task: have the outer task's stop stop this pool."""
+        from stoppable.worker import intask
+
         if intask.current() is None or self._outer is not None:
             return
         pool = weakref.ref(self)
@@ -394,7 +394,7 @@ def _forgotten(reactor: "Reactor") -> None:
         reactor.wind_down()
 
 
-def _follow(token: StopToken, future: Future[Any]) -> None:
+def _follow(token: "StopToken", future: Future[Any]) -> None:
     """Have the token's stop start the ladder of the task."""
     registration = token.on_stop(lambda: future.stop(token.reason))
     future.add_done_callback(lambda _: registration.cancel())

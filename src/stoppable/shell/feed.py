@@ -13,9 +13,12 @@ Invariants:
 import _thread
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from stoppable.latch import Sleepers
-from stoppable.worker.page import Page
+
+if TYPE_CHECKING:
+    from stoppable.worker.page import Page
 
 Raw = bytes | bytearray | memoryview
 
@@ -59,7 +62,7 @@ class Feed:
 
     # --- the reactor's thread ----------------------------------------------------------------
 
-    def attach(self, page: Page, task: int) -> None:
+    def attach(self, page: "Page", task: int) -> None:
         """Tell the worker of *page*, which runs *task*, from now on what was taken."""
         with self._lock:
             self._page, self._task = page, task

@@ -25,7 +25,7 @@ from stoppable.shell.verdicts import Verdicts
 from stoppable.shell.watch import READ, WRITE
 from stoppable.wire import Frame, Kind
 from stoppable.worker import page as pages
-from stoppable.worker.loop import unpack_progress
+from stoppable.worker.bodies import unpack_progress
 
 if TYPE_CHECKING:
     from stoppable.shell.reactor import Reactor

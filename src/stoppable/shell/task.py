@@ -13,7 +13,7 @@ from stoppable.reason import StopKind, StopReason, new_reason
 from stoppable.rung import Rung
 from stoppable.shell.feed import Feed
 from stoppable.wire import Frame, Kind
-from stoppable.worker.loop import unpack_error, unpack_stop
+from stoppable.worker.bodies import unpack_error, unpack_stop
 
 if TYPE_CHECKING:
     from stoppable.core.events import Resolve

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 from stoppable import wire
-from stoppable.worker import intask
 
 _NOTHING = object()
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -26,6 +25,8 @@ def current_context() -> Mapping[str, Any]:
 
     It is the same in all threads of the task.
     """
+    from stoppable.worker import intask  # there already, in a task
+
     task = intask.current()
     return _EMPTY if task is None or not task.context else MappingProxyType(task.context)
 

@@ -12,23 +12,23 @@ import _thread
 import math
 import os
 import pickle
-import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from stoppable import parcel, wire
 from stoppable.callee import Unpacker
 from stoppable.parcel import Part
-from stoppable.reason import StopKind, StopReason
+from stoppable.reason import StopKind
 from stoppable.requested import StopRequested
 from stoppable.wire import Frame, Kind
 from stoppable.worker import intask
 from stoppable.worker import page as pages
-from stoppable.worker.context import Carried, bind
+from stoppable.worker.bodies import DEFAULT, Options, pack_error, pack_progress, pack_stop, without_ours
+from stoppable.worker.context import bind
 from stoppable.worker.gate import Gate
 from stoppable.worker.memory import own_bytes
 from stoppable.worker.page import Page
@@ -37,26 +37,9 @@ if TYPE_CHECKING:
     import socket
 
 
-class Options(NamedTuple):
-    """What a task's worker must know about it besides the call. Sent only when it is not all default."""
-
-    name: str | None = None
-    timeout_s: float | None = None
-    deadline: float | None = None
-    tokens: tuple[Any, ...] = ()
-    looked: bool = False  # its own token is among its arguments
-    context: Mapping[str, Any] | None = None  # what the user has attached to it
-    carried: Carried = ()  # values of context variables
-    watched: bool = False  # by a watchdog
-
-
-DEFAULT = Options()
 _BOTH_WAYS = 2  # `socket.SHUT_RDWR`; to import that module took a tenth of what the pool's class takes
 _NOTHING = object()
-_LENGTH, _PROGRESS = struct.Struct("<I"), struct.Struct("<dd")
-_STACK_BYTES = 3000  # with the reason, a STOPPED frame stays below what the parent reads of one
 _LONGEST_US = (1 << 32) - 1  # that an answer can say it took
-_HERE = os.path.dirname(__file__)
 
 
 class Loop:
@@ -227,7 +210,7 @@ class Loop:
         if task.reported:
             done, total = page.f64[pages.DONE], page.f64[pages.TOTAL]
             page.f64[pages.DONE] = math.nan  # what the next task will not have said
-            self.send(Kind.PROGRESS, _PROGRESS.pack(done, total), task.id)
+            self.send(Kind.PROGRESS, pack_progress(done, total), task.id)
         if error is None:
             self._answer_value(task.id, value)
         elif task.asked() and _is_stop_of(task, error):
@@ -295,7 +278,7 @@ class Loop:
     def _answer_error(self, task: int, error: BaseException, running: "intask.Running | None") -> None:
         import traceback  # for a tenth of a worker's start, and most tasks never need it
 
-        text = "".join(traceback.format_exception(type(error), error, _without_ours(error)))
+        text = "".join(traceback.format_exception(type(error), error, without_ours(error)))
         context = None
         if running is not None and running.asked():
             context = _stop_in_context(error)
@@ -309,54 +292,7 @@ class Loop:
             kind = f"{type(error).__module__}.{type(error).__qualname__}"
             lost = pickle.PicklingError(f"the task raised a {kind} that does not pickle ({pickling}): {error!r:.500}")
             raw = wire.dumps((lost, context))
-        encoded = text.encode("utf-8", "replace")
-        body = _LENGTH.pack(len(encoded)) + encoded + raw
-        self._answer(Kind.ERROR, body, task)
-
-
-def pack_stop(reason: StopReason | None, error: BaseException | None) -> bytes:
-    """Return the body of a STOPPED frame: the reason and, if time was up, where *error* was raised.
-
-    The parent asks for the stack when it sees that time is up; a task that sees it first answers before that.
-    """
-    raw = b"" if reason is None else reason.encode(1 << 10)
-    text = ""
-    if error is not None and reason is not None and reason.kind is StopKind.DEADLINE:
-        import traceback
-
-        text = "".join(traceback.format_tb(_without_ours(error)))
-    return _LENGTH.pack(len(raw)) + raw + text.encode("utf-8", "replace")[-_STACK_BYTES:]
-
-
-def unpack_stop(body: "bytes | bytearray | memoryview") -> tuple[StopReason | None, str | None]:
-    """Return (reason, stack) from a STOPPED frame, None for what is not in it."""
-    view = memoryview(body)
-    (size,) = _LENGTH.unpack_from(view)
-    start = _LENGTH.size
-    reason = StopReason.decode(view[start : start + size]) if size else None
-    return reason, str(view[start + size :], "utf-8", "replace") or None
-
-
-def unpack_error(body: "bytes | bytearray | memoryview") -> tuple[str, memoryview]:
-    """Return the remote traceback's text and the pickle of (error, stop in its context) from an ERROR frame."""
-    view = memoryview(body)
-    (size,) = _LENGTH.unpack_from(view)
-    start = _LENGTH.size
-    return str(view[start : start + size], "utf-8", "replace"), view[start + size :]
-
-
-def unpack_progress(body: "bytes | bytearray | memoryview") -> tuple[float, float | None]:
-    """Return (done, total) from a PROGRESS frame; total is None when it is not known."""
-    done, total = _PROGRESS.unpack(body)
-    return done, None if math.isnan(total) else total
-
-
-def _without_ours(error: BaseException) -> Any:
-    """Return the traceback from the task's function on: the loop's own frames say nothing to its author."""
-    trace = error.__traceback__
-    while trace is not None and os.path.dirname(trace.tb_frame.f_code.co_filename) == _HERE:
-        trace = trace.tb_next
-    return trace
+        self._answer(Kind.ERROR, pack_error(text, raw), task)
 
 
 def _is_stop_of(task: "intask.Running", error: BaseException) -> bool:
