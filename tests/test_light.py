@@ -34,6 +34,7 @@ def test_the_class_of_the_pool_loads_nothing_that_only_a_pool_needs_and_a_pool_a
     loaded = set(loaded_here("import stoppable; stoppable.ProcessPoolExecutor"))
     assert "stoppable.executor" in loaded
     assert not {"stoppable.shell.reactor", "stoppable.core.machine", "stoppable.shell.launch"} & loaded
+    assert not {"stoppable.flags.token", "stoppable.worker.page", "ctypes", "multiprocessing", "socket"} & loaded
     made = "import stoppable; pool = stoppable.ProcessPoolExecutor(1)"
     used = (
         f"{made}; before = {LOADED}; pool.submit(abs, 1).result(); print(*set({LOADED}) - set(before)); pool.shutdown()"

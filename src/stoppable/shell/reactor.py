@@ -110,29 +110,29 @@ class Reactor:
         self, task: Task, policy: StopPolicy, limits: tuple[float | None, float | None, float | None, int | None]
     ) -> None:
         """Have *task* run; *limits* are its timeout, its deadline, its watchdog and its memory, as in a `Submit`."""
-        self.post(Submit(TaskId(task.id), policy, *limits), task)
+        self._post(Submit(TaskId(task.id), policy, *limits), task)
 
     def stop(self, task: Task, rung: Rung, policy: StopPolicy | None, kind: StopKind) -> None:
         """Have *task* taken up the ladder, from *rung* on; *policy*: None is the task's own."""
-        self.post(Stop(TaskId(task.id), rung, policy, kind))
+        self._post(Stop(TaskId(task.id), rung, policy, kind))
 
     def withdraw(self, task: Task, kind: StopKind) -> None:
         """Have *task* end if it has not begun."""
-        self.post(Withdraw(TaskId(task.id), kind))
+        self._post(Withdraw(TaskId(task.id), kind))
 
     def pause(self, task: Task) -> None:
         """Have *task* stand still."""
-        self.post(Pause(TaskId(task.id)))
+        self._post(Pause(TaskId(task.id)))
 
     def resume(self, task: Task) -> None:
         """Have *task* go on."""
-        self.post(Resume(TaskId(task.id)))
+        self._post(Resume(TaskId(task.id)))
 
     def wind_down(self, *, cancel: bool = False) -> None:
         """Take no more tasks, and be over when those there are have ended; *cancel*: those that wait never start."""
-        self.post(Shutdown(cancel))
+        self._post(Shutdown(cancel))
 
-    def post(self, event: Event, task: Task | None = None) -> None:
+    def _post(self, event: Event, task: Task | None = None) -> None:
         """Have *event* fed to the machine; *task* comes with a Submit. Never blocks."""
         self._mail.append((event, task))
         self._rouse()
