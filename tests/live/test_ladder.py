@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -390,6 +391,26 @@ def test_a_stray_sigint_interrupts_no_task_and_no_worker(tmp_path: Path) -> None
         future.stop()
         assert stopped(future).rung is Rung.ASK
         assert worker in pool.workers()
+
+
+def test_the_future_of_an_interrupted_task_is_told_before_its_worker_is_told_to_leave(tmp_path: Path) -> None:
+    """To end takes a process more than a millisecond, on a CPU that who waits for the future needs."""
+    begun = str(tmp_path / "begun")
+    seen: list[bool] = []
+
+    def look(_: Future[Any]) -> None:  # in the pool's thread: it says nothing to anybody meanwhile
+        time.sleep(0.2)  # far longer than it takes to leave
+        seen.append(is_alive(worker))
+
+    with running() as pool:
+        future = pool.submit(jobs.nap, begun)
+        worker = int(await_file(begun))
+        future.add_done_callback(look)
+        future.stop(at=Rung.INTERRUPT)
+        assert stopped(future).rung is Rung.INTERRUPT
+        until(lambda: bool(seen))
+        assert seen == [True]
+        until(lambda: not is_alive(worker))
 
 
 def test_a_worker_is_replaced_after_an_interrupt_and_kept_after_an_ask(tmp_path: Path) -> None:

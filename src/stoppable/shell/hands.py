@@ -46,6 +46,7 @@ class Hands:
         self.tasks: dict[int, Task] = {}
         self.channels: dict[int, Channel] = {}
         self._unwritten: dict[int, Channel] = {}  # worker -> channel that something was queued for in this turn
+        self._dismissed: list[int] = []  # who is to be told to leave when this turn is over
         self._pace = Pace(reactor.machine.size)
         self.delivery = Delivery(self.tasks, self.channels, self._order)
         self._lookout = Lookout(lambda *found: reactor.call(lambda: self._weighed(*found)))
@@ -121,9 +122,7 @@ class Hands:
 
     def _retire(self, action: ev.Retire) -> None:
         self.verdicts.tally.retired += 1
-        channel = self.channels.get(action.worker)
-        if channel is not None:
-            self._write(channel, wire.head(Kind.RETIRE, 0))
+        self._dismissed.append(action.worker)
 
     def _abandon(self, action: ev.Abandon) -> None:
         channel = self.channels.pop(action.worker, None)
@@ -366,6 +365,13 @@ class Hands:
             channel.flush()
             self._mind(channel)
         self._unwritten.clear()
+
+    def dismiss(self) -> None:
+        """Tell who is not needed any more to leave: after all else, since to die takes a CPU for more than a millisecond."""
+        for channel in filter(None, map(self.channels.get, self._dismissed)):
+            self._write(channel, wire.head(Kind.RETIRE, 0))
+        self._dismissed.clear()
+        self.flush()
 
     def _mind(self, channel: Channel) -> None:
         """Watch for the socket to become writable exactly while bytes wait."""

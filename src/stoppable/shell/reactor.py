@@ -8,7 +8,8 @@ Invariants (the contract of the machine, see `core/events.py`):
 1. One step at a time, `now` never goes back.
 2. A worker's events come in the order it made them; its Exited after its channel was drained.
 3. Actions are done in order; one that fails becomes an event.
-4. Futures are told after the steps, so that workers get their next task before callbacks run.
+4. Futures are told after the steps, so that workers get their next task before callbacks run; and
+   who is to leave hears of it after that, so that nobody's end keeps who waits for a future from a CPU.
 5. Mail stays in the mailbox until all of it is done.
 """
 
@@ -273,6 +274,7 @@ class Reactor:
             self._insistence.look(time.monotonic())
         self.hands.flush()
         self.hands.verdicts.tell()
+        self.hands.dismiss()
 
     def _patience(self) -> float | None:
         """Return how long to sleep; from here on, whoever posts mail wakes us."""
