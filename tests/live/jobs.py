@@ -1,7 +1,6 @@
 """Tasks that are stopped in the live tests, and the pool that they run in. Importable, so that they pickle by name."""
 
 import faulthandler
-import itertools
 import os
 import re
 import resource
@@ -133,12 +132,6 @@ def nap_in_two_threads(begun: str) -> None:
     threading.Thread(target=nap, args=(begun + ".2",), daemon=True).start()
     await_file(begun + ".2")
     nap(begun)
-
-
-def hold_gil(begun: str) -> None:
-    """Be in a loop in C that neither gives up the GIL nor looks for signals."""
-    say(begun)
-    sum(itertools.repeat(0))
 
 
 def match_for_ever(begun: str) -> None:

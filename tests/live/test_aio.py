@@ -15,6 +15,7 @@ import pytest
 import trio
 
 import aio_jobs
+import chores
 import jobs
 from aio_pools import Run, cancel_again_and_again, files, running, there
 from jobs import PATIENT, QUICK
@@ -93,7 +94,7 @@ def test_a_call_that_hangs_in_c_does_not_outlast_its_cancelled_await(run: Run, t
     async def main() -> None:
         async with running(policy=QUICK) as pool:
             async with anyio.create_task_group() as group:
-                group.start_soon(pool.run, jobs.hold_gil, begun)
+                group.start_soon(pool.run, chores.hold_gil, begun)
                 worker = int(await there(begun))
                 group.cancel_scope.cancel()
             assert not is_alive(worker)

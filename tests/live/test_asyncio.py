@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import chores
 import jobs
 from jobs import running
 from stoppable import Future, ProcessPoolExecutor, TaskStopped, TaskTimeout
@@ -100,7 +101,7 @@ def test_work_that_hangs_in_c_ends_within_its_ladder_after_asyncio_has_gone_on(t
 
     async def main() -> None:
         with running(policy=jobs.QUICK) as pool:
-            future = pool.submit(jobs.hold_gil, begun)
+            future = pool.submit(chores.hold_gil, begun)
             await there(begun)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):

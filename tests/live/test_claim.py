@@ -12,7 +12,7 @@ import chores
 from stoppable import ProcessPoolExecutor, TaskStopped
 from stoppable.flags import kernel
 from stoppable.worker.page import RING, Page
-from watching import await_file, say, until
+from watching import await_file, make_quick, say, until
 
 _POSITION = struct.Struct("<I")
 ROUNDS = 1000
@@ -92,8 +92,7 @@ def test_tasks_recalled_from_a_line_are_skipped_in_any_pattern() -> None:
 def test_a_task_sent_to_a_worker_that_does_not_get_to_it_runs_elsewhere_once(end: str, tmp_path: Path) -> None:
     """Behaviour 104."""
     with ProcessPoolExecutor(2, policy=chores.SHORT) as pool:
-        for _ in range(200):  # short tasks, so that the pool dares to send ahead
-            pool.submit(chores.double, 1).result(30)
+        make_quick(pool)
         long = pool.submit(chores.sleep, str(tmp_path / "long"))
         short = [pool.submit(chores.append, str(tmp_path / "ran"), str(n)) for n in range(100)]
         await_file(tmp_path / "long")
@@ -130,8 +129,7 @@ def test_no_task_waits_behind_a_long_one_while_another_worker_is_idle(tmp_path: 
 def test_a_task_stopped_between_its_sending_and_its_start_never_runs(tmp_path: Path) -> None:
     """Behaviours 39, 104."""
     with ProcessPoolExecutor(1, policy=chores.SHORT) as pool:
-        for _ in range(200):
-            pool.submit(chores.double, 1).result(30)
+        make_quick(pool)
         long = pool.submit(chores.wait_for, str(tmp_path / "go"), str(tmp_path / "begun"))
         behind = [pool.submit(chores.append, str(tmp_path / "ran"), "x") for _ in range(20)]
         await_file(tmp_path / "begun")
@@ -150,8 +148,7 @@ def test_a_task_stopped_between_its_sending_and_its_start_never_runs(tmp_path: P
 def test_however_many_are_stopped_behind_a_long_task_none_runs_and_none_that_stays_is_lost(tmp_path: Path) -> None:
     """Behaviours 39, 104. More than the page has places for."""
     with ProcessPoolExecutor(1, policy=chores.SHORT) as pool:
-        for _ in range(200):
-            pool.submit(chores.double, 1).result(30)
+        make_quick(pool)
         long = pool.submit(chores.wait_for, str(tmp_path / "go"), str(tmp_path / "begun"))
         stay = [pool.submit(chores.double, 0)]
         await_file(tmp_path / "begun")
@@ -177,8 +174,6 @@ def test_a_pool_of_short_tasks_sends_ahead_and_one_of_long_tasks_does_not() -> N
         assert pool._reactor is not None
         machine = pool._reactor.machine
         assert machine.ahead == 1
-        for _ in range(200):
-            pool.submit(chores.double, 1).result(30)
-        assert machine.ahead > 4
+        make_quick(pool)  # it sends ahead now
         pool.submit(time.sleep, 0.3).result(30)
         assert machine.ahead == 1

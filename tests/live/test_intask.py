@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import chores
 import jobs
 import stoppable
 from jobs import BOUND_S, running
@@ -265,7 +266,7 @@ def test_the_stacks_of_all_threads_of_a_task_are_seen(tmp_path: Path) -> None:
 def test_the_stack_of_a_task_in_c_code_that_holds_the_gil_is_seen(tmp_path: Path) -> None:
     """In a loop in C, and in a regular expression."""
     with running(2) as pool:
-        for job in (jobs.hold_gil, jobs.match_for_ever):
+        for job in (chores.hold_gil, jobs.match_for_ever):
             begun = str(tmp_path / job.__name__)
             future = pool.submit(job, begun)
             await_file(begun)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import chores
 import jobs
 import stoppable.shell.reactor
 from jobs import BOUND_S, PATIENT, QUICK, running
@@ -232,7 +233,7 @@ def test_a_c_call_that_holds_the_gil_is_ended_and_the_pool_works_on(
     monkeypatch.setattr(channel, "_STACK_WAIT_S", 10.0)
     begun = str(tmp_path / "begun")
     with running(policy=policy) as pool:
-        future = pool.submit(jobs.hold_gil, begun)
+        future = pool.submit(chores.hold_gil, begun)
         worker = int(await_file(begun))
         future.cancel()
         error = stopped(future)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-import chores
 import racing
 from stoppable import Event, Future, ProcessPoolExecutor, Rung, StopPolicy, TaskStopped
+from watching import make_quick
 
 TIMES = int(os.environ.get("STOPPABLE_TIMES", "30"))
 SEED = os.environ.get("STOPPABLE_SEED", "1")
@@ -50,8 +50,7 @@ class Race:
         self.numbers = itertools.count()
         self.ends: Counter[str] = Counter()
         self.pool = ProcessPoolExecutor(1, policy=POLICY)
-        for _ in range(200):  # short tasks, so that the pool dares to send ahead
-            self.pool.submit(chores.double, 1).result(BOUND_S)
+        make_quick(self.pool)
 
     def follow(self) -> tuple[int, "Future[int]"]:
         number = next(self.numbers)

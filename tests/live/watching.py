@@ -1,7 +1,4 @@
-"""Looking at processes from outside: who is alive, what it is, and waiting until something is so.
-
-It only looks; it ends nothing.
-"""
+"""Looking at processes from outside: who is alive, what it is, and waiting until something is so. It ends nothing."""
 
 import os
 import sys
@@ -9,6 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stoppable import ProcessPoolExecutor
 
 BOUND_S = 20.0
 
@@ -62,6 +63,14 @@ def await_file(path: str | os.PathLike[str], bound_s: float = BOUND_S) -> str:
     """Wait until the file is there and return what is in it."""
     until(Path(path).exists, f"there is a file {path}", bound_s)
     return Path(path).read_text()
+
+
+def make_quick(pool: "ProcessPoolExecutor", ahead: int = 16) -> None:
+    """Run short tasks until *pool* sends so many ahead: how many that takes depends on what else the machine does."""
+    pool.submit(int).result(BOUND_S)
+    assert pool._reactor is not None
+    machine = pool._reactor.machine
+    until(lambda: pool.submit(int).result(BOUND_S) == 0 and machine.ahead >= ahead, "it sends ahead")
 
 
 def once_it_waits(call: Callable[[], object]) -> None:
