@@ -134,9 +134,8 @@ def run_method(method: str, options: argparse.Namespace) -> list[Outcome]:
             hung = [one.test for one in outcomes if one.outcome == "started"]
             name = hung[-1] if hung else f"{method}: after {outcomes[-1].test if outcomes else 'the start'}"
             write(report, Outcome(name, "failed", f"it hung or crashed: the process ended with status {status}"))
-            known = len(
-                read(report)
-            )  # with that one: it was counted as news, and a child that could not start was, for ever
+            # With that one: it was counted as news, and a child that could not start was, for ever.
+            known = len(read(report))
 
 
 def run_bounded(command: list[str], limit_s: float) -> int | None:

@@ -19,8 +19,6 @@ def _hear_no_signals() -> None:
     """
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
-    # What the program has blocked, for a `sigwait` say, was handed down; we are to hear of our children's ends.
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def main(
@@ -43,6 +41,8 @@ def main(
     """
     sock = socket.socket(fileno=control_fd)
     _hear_no_signals()
+    # What the program has blocked, for a `sigwait` say, was handed down; we are to hear of our children's ends.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     start.become_subreaper()
     start.name_process("stoppable-ward")
     if not guards:

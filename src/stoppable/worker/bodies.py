@@ -49,30 +49,35 @@ def pack_stop(reason: StopReason | None, error: BaseException | None) -> bytes:
         import traceback
 
         text = "".join(traceback.format_tb(without_ours(error)))
-    return _LENGTH.pack(len(raw)) + raw + text.encode("utf-8", "replace")[-_STACK_BYTES:]
+    return _join(raw, text.encode("utf-8", "replace")[-_STACK_BYTES:])
 
 
 def unpack_stop(body: "bytes | bytearray | memoryview") -> tuple[StopReason | None, str | None]:
     """Return (reason, stack) from a STOPPED frame, None for what is not in it."""
-    view = memoryview(body)
-    (size,) = _LENGTH.unpack_from(view)
-    start = _LENGTH.size
-    reason = StopReason.decode(view[start : start + size]) if size else None
-    return reason, str(view[start + size :], "utf-8", "replace") or None
+    raw, text = _split(body)
+    return StopReason.decode(raw) if raw else None, str(text, "utf-8", "replace") or None
 
 
 def pack_error(text: str, raw: bytes) -> bytes:
     """Return the body of an ERROR frame: the traceback's text and the pickle of (error, stop in its context)."""
-    encoded = text.encode("utf-8", "replace")
-    return _LENGTH.pack(len(encoded)) + encoded + raw
+    return _join(text.encode("utf-8", "replace"), raw)
 
 
 def unpack_error(body: "bytes | bytearray | memoryview") -> tuple[str, memoryview]:
     """Return what `pack_error` was given."""
+    text, raw = _split(body)
+    return str(text, "utf-8", "replace"), raw
+
+
+def _join(first: bytes, rest: bytes) -> bytes:
+    return _LENGTH.pack(len(first)) + first + rest
+
+
+def _split(body: "bytes | bytearray | memoryview") -> tuple[memoryview, memoryview]:
+    """Return what `_join` was given."""
     view = memoryview(body)
-    (size,) = _LENGTH.unpack_from(view)
-    start = _LENGTH.size
-    return str(view[start : start + size], "utf-8", "replace"), view[start + size :]
+    end = _LENGTH.size + _LENGTH.unpack_from(view)[0]
+    return view[_LENGTH.size : end], view[end:]
 
 
 def pack_progress(done: float, total: float) -> bytes:

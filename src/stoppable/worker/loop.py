@@ -12,12 +12,13 @@ import _thread
 import math
 import os
 import pickle
+import socket
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stoppable import parcel, wire
 from stoppable.callee import Unpacker
@@ -33,11 +34,6 @@ from stoppable.worker.gate import Gate
 from stoppable.worker.memory import own_bytes
 from stoppable.worker.page import Page
 
-if TYPE_CHECKING:
-    import socket
-
-
-_BOTH_WAYS = 2  # `socket.SHUT_RDWR`; to import that module took a tenth of what the pool's class takes
 _NOTHING = object()
 _LONGEST_US = (1 << 32) - 1  # that an answer can say it took
 
@@ -45,7 +41,7 @@ _LONGEST_US = (1 << 32) - 1  # that an answer can say it took
 class Loop:
     """The state of one worker process."""
 
-    def __init__(self, sock: "socket.socket", page: Page, gate: Gate, stack_fd: int) -> None:
+    def __init__(self, sock: socket.socket, page: Page, gate: Gate, stack_fd: int) -> None:
         self.sock, self.page, self.gate, self.stack_fd = sock, page, gate, stack_fd
         self.reader = wire.Reader(wire.FROM_PARENT)
         self.inbox: deque[Frame] = deque()
@@ -91,7 +87,7 @@ class Loop:
             # A handler of the task's own may raise in the middle of a frame. Then whatever came next would be
             # taken for its rest, and waited for: so nothing more comes.
             with suppress(OSError):
-                self.sock.shutdown(_BOTH_WAYS)
+                self.sock.shutdown(socket.SHUT_RDWR)
             raise
         finally:
             if shared:
@@ -133,7 +129,7 @@ class Loop:
                         self.sock.sendall(self.aside.popleft())
             except BaseException:
                 with suppress(OSError):
-                    self.sock.shutdown(_BOTH_WAYS)  # as in `send`
+                    self.sock.shutdown(socket.SHUT_RDWR)  # as in `send`
                 raise
             finally:
                 if mine:

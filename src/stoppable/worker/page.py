@@ -23,7 +23,6 @@ Invariants:
 import fcntl
 import os
 import struct
-from functools import lru_cache
 
 from stoppable.flags.kernel import PORTABLE
 from stoppable.flags.kernel import fence as _fence
@@ -70,11 +69,6 @@ DONE, TOTAL = 9, 10  # by the worker: progress(); NaN = nothing said
 # Indices of bytes.
 LOOKED = 100  # by the worker (for a watchdog, cleared by the parent after it read it): looked at its token
 HEARD = 2  # of that byte: since it was asked, too
-
-
-@lru_cache(1)  # who raises it asks for it, and who answers for that does again
-def _decoded(raw: bytes) -> StopReason:
-    return StopReason.decode(raw)
 
 
 class Page:
@@ -208,7 +202,7 @@ class Page:
         if not 0 < size <= REASON_BYTES - 4:
             return None
         try:
-            return _decoded(bytes(self.u8[REASON_AT + 4 : REASON_AT + 4 + size]))
+            return StopReason.decode(self.u8[REASON_AT + 4 : REASON_AT + 4 + size])
         except (IndexError, struct.error):
             return None
 
